@@ -1,0 +1,1 @@
+"""Notebooks as shared documents, and the places that keep them."""

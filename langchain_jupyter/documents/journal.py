@@ -1,0 +1,162 @@
+"""The edits of a document, by cell id, each with its inverse, as plain JSON.
+
+One list serves three needs: undo, our unsent edits put onto a fresh replica, and the edits of a file between two
+saves (`file.py` appends them to a small file beside the notebook).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from langchain_jupyter.documents.notebook import NotebookDocument
+
+Op: TypeAlias = Literal["cell", "source", "move", "outputs", "metadata"]
+Place: TypeAlias = tuple[str | None, str | None]
+"""Ids of the cells before and after; None at either end of the notebook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of one cell, with what stood there before.
+
+    Attributes:
+        op: "cell" is an insertion (`old` is None) or a deletion (`new` is None).
+        cell_id: The cell that changes.
+        old: Before: a cell as JSON, a source, a Place, `{"outputs", "execution_count"}`, or a value of the metadata.
+        new: After, in the same form.
+        place: Where the cell stands ("cell" only).
+        key: Which entry of the metadata ("metadata" only).
+    """
+
+    op: Op
+    cell_id: str
+    old: Any
+    new: Any
+    place: Place = (None, None)
+    key: str = ""
+
+    def inverse(self) -> Edit:
+        """The edit that takes this one back."""
+        return replace(self, old=self.new, new=self.old)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; `from_json` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Edit:
+        """From what `to_json` gave.
+
+        Raises:
+            TypeError: It is not such an object.
+        """
+        fields = dict(value)
+        fields["place"] = _place(fields.get("place"))
+        if fields.get("op") == "move":
+            fields["old"], fields["new"] = _place(fields.get("old")), _place(fields.get("new"))
+        return cls(**fields)
+
+
+class Journal:
+    """The edits made through one document, oldest first.
+
+    Args:
+        keep: Called with each edit before it is applied; if it raises, nothing is changed.
+    """
+
+    def __init__(self, keep: Callable[[Edit], None] | None = None) -> None:
+        self.keep = keep
+        self._edits: list[Edit] = []
+
+    def __len__(self) -> int:
+        return len(self._edits)
+
+    def add(self, edit: Edit) -> None:
+        """Remember an edit that is about to be applied."""
+        if self.keep is not None:
+            self.keep(edit)
+        self._edits.append(edit)
+
+    def since(self, mark: int) -> Sequence[Edit]:
+        """The edits made after the journal had the length `mark`."""
+        return self._edits[mark:]
+
+    def revert(self, document: NotebookDocument, mark: int) -> list[Edit]:
+        """Take back what was done since `mark`, newest first; a cell that somebody else changed since is left alone.
+
+        What is taken back is journalled like any other edit.
+
+        Returns:
+            The edits that could not be taken back.
+        """
+        undone = [edit.inverse() for edit in reversed(self._edits[mark:])]
+        return apply(document, undone)
+
+
+def apply(document: NotebookDocument, edits: Iterable[Edit]) -> list[Edit]:
+    """Put edits onto a document that may have changed in between.
+
+    An edit whose result stands already is passed over, so the same edits can be applied twice.
+
+    Returns:
+        The edits that clash with what stands there now; they have not been applied.
+    """
+    return [edit for edit in edits if not _APPLY[edit.op](document, edit)]
+
+
+def _apply_cell(document: NotebookDocument, edit: Edit) -> bool:
+    present = edit.cell_id in document
+    if edit.new is not None:
+        if not present:
+            document.insert(edit.new, place=edit.place)
+        return True
+    if not present:
+        return True
+    if document.source(edit.cell_id) != edit.old["source"]:
+        return False
+    document.delete(edit.cell_id)
+    return True
+
+
+def _apply_source(document: NotebookDocument, edit: Edit) -> bool:
+    if edit.cell_id not in document:
+        return False
+    now = document.source(edit.cell_id)
+    if now == edit.old:
+        document.set_source(edit.cell_id, edit.new)
+    return now in (edit.old, edit.new)
+
+
+def _apply_move(document: NotebookDocument, edit: Edit) -> bool:
+    if edit.cell_id in document:
+        document.move(edit.cell_id, place=edit.new)
+    return edit.cell_id in document
+
+
+def _apply_outputs(document: NotebookDocument, edit: Edit) -> bool:
+    if edit.cell_id in document:
+        document.set_outputs(edit.cell_id, edit.new["outputs"], edit.new["execution_count"])
+    return edit.cell_id in document
+
+
+def _apply_metadata(document: NotebookDocument, edit: Edit) -> bool:
+    if edit.cell_id in document:
+        document.set_metadata(edit.cell_id, edit.key, edit.new)
+    return edit.cell_id in document
+
+
+_APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
+    "cell": _apply_cell,
+    "source": _apply_source,
+    "move": _apply_move,
+    "outputs": _apply_outputs,
+    "metadata": _apply_metadata,
+}
+
+
+def _place(value: Any) -> Place:
+    after, before = value if value else (None, None)
+    return after, before

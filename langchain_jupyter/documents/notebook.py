@@ -1,0 +1,455 @@
+"""A notebook as a shared document: cells by id, compare-and-set, minimal text edits, the sink for outputs."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from jupyter_ydoc import YNotebook
+from pycrdt import Array, ArrayEvent, Doc, Map, Text
+
+from langchain_jupyter.documents.journal import Edit, Journal, Place
+from langchain_jupyter.documents.text import text_edits
+from langchain_jupyter.errors import CellChanged
+from langchain_jupyter.models import Cell, CellType, Output
+from langchain_jupyter.outputs import OutputChange, clean
+
+METADATA_KEY = "langchain_jupyter"
+"""The entry of a cell's metadata that is ours: which tool call ran it, and how that ended."""
+
+_HANDLE = 4
+_VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class NotebookDocument:
+    """One notebook as a CRDT, on one event loop.
+
+    The nested shape is that of `jupyter_ydoc.YNotebook`, so any replica of it is understood:
+
+        meta: Map(nbformat, nbformat_minor, metadata: Map)
+        cells: Array[Map(id, cell_type, source: Text, metadata: Map, execution_state, execution_count,
+                         outputs: Array[Map(output_type, ...; a stream's text: Text)], attachments)]
+
+    Cells are resolved by id at each write: a move or a reload replaces their Map, and an old handle would write into
+    nothing. A mirror of the ids is kept, since finding a cell in the Array is linear.
+
+    Attributes:
+        journal: What was changed through this object, with inverses. Changes that arrive from elsewhere are not in it.
+        order: Goes up whenever cells come, go or move.
+    """
+
+    def __init__(self, ydoc: Doc | None = None) -> None:
+        self.ydoc: Doc = Doc() if ydoc is None else ydoc
+        self._notebook = YNotebook(self.ydoc)
+        # It pins every deleted output for ever: 20 runs of a 2 MB figure make a 40 MB document.
+        self._notebook._undo_manager = None  # type: ignore[assignment]
+        self._cells: Array = self._notebook.ycells
+        self.journal = Journal()
+        self.order = 0
+        self._recording = True
+        self._ids: list[str] = [cell["id"] for cell in self._cells]
+        self._known: list[str] = sorted(self._ids)
+        self._snapshots: dict[str, dict[str, Any]] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._subscription = self._cells.observe_deep(self._observe)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the cells in order. Read only."""
+        return self._ids
+
+    @property
+    def known_ids(self) -> Sequence[str]:
+        """Ids of all cells that stand here or ever stood here, sorted. Read only."""
+        return self._known
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, cell_id: object) -> bool:
+        return cell_id in self._ids
+
+    def index(self, cell_id: str) -> int:
+        """Position of a cell, from 0.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        try:
+            return self._ids.index(cell_id)
+        except ValueError:
+            raise KeyError(cell_id) from None
+
+    def source(self, cell_id: str) -> str:
+        """Text of a cell.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        source: str = self.snapshot(cell_id)["source"]
+        return source
+
+    def snapshot(self, cell_id: str) -> dict[str, Any]:
+        """A cell as JSON (nbformat, and `execution_state`): the same object until the cell changes. Read only.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        cached = self._snapshots.get(cell_id)
+        if cached is None:
+            cached = self._snapshots[cell_id] = json.loads(str(self._ycell(cell_id)))
+        return cached
+
+    def cell(self, cell_id: str) -> Cell:
+        """A cell as a value.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        raw = self.snapshot(cell_id)
+        count = raw.get("execution_count")
+        return Cell(
+            id=cell_id,
+            cell_type=raw["cell_type"],
+            source=raw["source"],
+            execution_count=None if count is None else int(count),
+            outputs=raw.get("outputs") or (),
+            metadata=raw.get("metadata") or {},
+            running=raw.get("execution_state") == "running",
+        )
+
+    def cells(self) -> Iterator[Cell]:
+        """The cells in order."""
+        if len(self._snapshots) < len(self._ids) // 2:
+            self._snapshot_all()
+        return (self.cell(cell_id) for cell_id in list(self._ids))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the notebook, as JSON."""
+        ymetadata = self._notebook._ymeta.get("metadata")
+        return {} if ymetadata is None else json.loads(str(ymetadata))
+
+    def handle(self, cell_id: str) -> str:
+        """The shortest prefix of the id, from 4 characters, that no other cell has or ever had.
+
+        It goes on to the first character that is not a digit, so that it cannot be read as a position.
+        """
+        at = bisect.bisect_left(self._known, cell_id)
+        neighbours = self._known[max(at - 1, 0) : at] + self._known[at + 1 : at + 2]
+        length = _HANDLE
+        for other in neighbours:
+            while length < len(cell_id) and other[:length] == cell_id[:length]:
+                length += 1
+        while length < len(cell_id) and cell_id[:length].isdigit():
+            length += 1
+        return cell_id[:length]
+
+    def matching(self, prefix: str) -> list[str]:
+        """Ids with that prefix, among all that stand or ever stood here."""
+        at = bisect.bisect_left(self._known, prefix)
+        end = at
+        while end < len(self._known) and self._known[end].startswith(prefix):
+            end += 1
+        return self._known[at:end]
+
+    def place(self, cell_id: str) -> Place:
+        """The neighbours of a cell."""
+        at = self.index(cell_id)
+        return (
+            self._ids[at - 1] if at else None,
+            self._ids[at + 1] if at + 1 < len(self._ids) else None,
+        )
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call back, without arguments, after each change by anybody."""
+        self._listeners.append(listener)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def load(self, cells: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]) -> None:
+        """Fill an empty document; not journalled.
+
+        Args:
+            cells: nbformat 4.5 cells, each with an id of its own.
+            metadata: Of the notebook.
+        """
+        with self.ydoc.transaction():
+            self._notebook._ymeta["nbformat"] = 4
+            self._notebook._ymeta["nbformat_minor"] = 5
+            self._notebook._ymeta["metadata"] = Map(dict(metadata))
+            self._cells.extend([self._notebook.create_ycell(dict(cell)) for cell in cells])
+
+    def set_notebook_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Replace the metadata of the notebook; not journalled."""
+        self._notebook._ymeta["metadata"] = Map(dict(metadata))
+        self._changed()
+
+    def new_id(self) -> str:
+        """A fresh cell id whose first four characters no cell here has or ever had, one of them a letter."""
+        while True:
+            cell_id = uuid.uuid4().hex[:8]
+            if not cell_id[:_HANDLE].isdigit() and not self.matching(cell_id[:_HANDLE]):
+                return cell_id
+
+    def new_cell(self, cell_type: CellType, source: str, cell_id: str | None = None) -> dict[str, Any]:
+        """An nbformat cell, not yet in the notebook."""
+        cell: dict[str, Any] = {
+            "id": cell_id or self.new_id(),
+            "cell_type": cell_type,
+            "source": clean(source),
+            "metadata": {},
+        }
+        return cell | {"outputs": [], "execution_count": None} if cell_type == "code" else cell
+
+    def insert(self, cell: Mapping[str, Any], *, place: Place = (None, None)) -> str:
+        """Put a cell before `place[1]`, or else after `place[0]`, or else at the end; returns its id.
+
+        Raises:
+            ValueError: The id stands here already, or is not an nbformat cell id.
+        """
+        cell_id = cell["id"]
+        if cell_id in self._ids or not _VALID_ID.fullmatch(cell_id):
+            raise ValueError(f"cell id {cell_id!r} is taken or not valid")
+        at = self._position(place)
+        neighbours = (
+            self._ids[at - 1] if at else None,
+            self._ids[at] if at < len(self._ids) else None,
+        )
+        self._record(Edit("cell", cell_id, None, dict(cell), place=neighbours))
+        with self.ydoc.transaction():
+            self._cells.insert(at, self._notebook.create_ycell(dict(cell)))
+        return str(cell_id)
+
+    def set_source(self, cell_id: str, source: str, *, expect: str | None = None) -> None:
+        """Change a source by the smallest edits.
+
+        Args:
+            cell_id: Which cell.
+            source: The new text.
+            expect: The text that must stand there now; None if any may.
+
+        Raises:
+            KeyError: There is no such cell.
+            CellChanged: Another text stands there.
+        """
+        old, source = self.source(cell_id), clean(source)
+        if expect is not None and old != expect:
+            raise CellChanged(f"Cell '{self.handle(cell_id)}' has changed.")
+        if old == source:
+            return
+        self._record(Edit("source", cell_id, old, source))
+        with self.ydoc.transaction():
+            text: Text = self._ycell(cell_id)["source"]
+            for edit in text_edits(old, source):
+                if edit.end > edit.start:
+                    del text[edit.start : edit.end]
+                if edit.text:
+                    text.insert(edit.start, edit.text)
+
+    def move(self, cell_id: str, *, place: Place) -> None:
+        """Put a cell before `place[1]`, or else after `place[0]`, or else at the end.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        old, raw = self.place(cell_id), self.snapshot(cell_id)
+        others = [other for other in self._ids if other != cell_id]
+        at = self._position(place, among=others)
+        if at == self.index(cell_id):
+            return
+        new = (others[at - 1] if at else None, others[at] if at < len(others) else None)
+        self._record(Edit("move", cell_id, old, new))
+        with self.ydoc.transaction():
+            del self._cells[self.index(cell_id)]
+            self._cells.insert(at, self._notebook.create_ycell(raw))
+            if raw.get("execution_state") == "running":
+                self._cells[at]["execution_state"] = "running"
+
+    def delete(self, cell_id: str) -> None:
+        """Remove a cell.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        self._record(Edit("cell", cell_id, self.snapshot(cell_id), None, place=self.place(cell_id)))
+        with self.ydoc.transaction():
+            del self._cells[self.index(cell_id)]
+
+    def set_metadata(self, cell_id: str, key: str, value: Any) -> None:
+        """Set one entry of a cell's metadata; None removes it.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        old = self.snapshot(cell_id).get("metadata", {}).get(key)
+        if old == value:
+            return
+        self._record(Edit("metadata", cell_id, old, value, key=key))
+        with self.ydoc.transaction():
+            metadata = self._ycell(cell_id)["metadata"]
+            if value is not None:
+                metadata[key] = value
+            elif key in metadata:
+                del metadata[key]
+
+    # -- the sink for outputs -----------------------------------------------------------------------------------
+
+    def begin_run(self, cell_id: str) -> None:
+        """Clear the outputs of a cell and mark it as running; `end_run` journals the whole.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        with self.ydoc.transaction():
+            ycell = self._ycell(cell_id)
+            ycell["outputs"].clear()
+            ycell["execution_count"] = None
+            ycell["execution_state"] = "running"
+
+    def write_outputs(self, cell_id: str, change: OutputChange) -> None:
+        """Write what has come since the last write, the way JupyterLab's model follows: it appends outputs, extends
+        the last stream, or starts over; a change inside an earlier output would not be drawn.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        with self.ydoc.transaction():
+            youtputs: Array = self._ycell(cell_id)["outputs"]
+            if change.rewritten or len(youtputs) != change.standing:
+                youtputs.clear()
+                youtputs.extend(_youtputs(change.everything))
+                return
+            if change.text:
+                last: Text = youtputs[len(youtputs) - 1]["text"]
+                last += change.text
+            if change.added:
+                youtputs.extend(_youtputs(change.added))
+
+    def end_run(self, cell_id: str, execution_count: int | None, before: Mapping[str, Any]) -> None:
+        """Mark a cell as no longer running, and journal what the run changed.
+
+        Args:
+            cell_id: Which cell.
+            execution_count: The kernel's counter; None if the code never started.
+            before: The cell's snapshot from before `begin_run`.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        with self.ydoc.transaction():
+            ycell = self._ycell(cell_id)
+            ycell["execution_count"] = execution_count
+            ycell["execution_state"] = "idle"
+        self._record(Edit("outputs", cell_id, _outputs(before), _outputs(self.snapshot(cell_id))))
+
+    def set_outputs(self, cell_id: str, outputs: Sequence[Output], execution_count: int | None) -> None:
+        """Replace the outputs and the execution count of a code cell.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        new = {"outputs": list(outputs), "execution_count": execution_count}
+        self._record(Edit("outputs", cell_id, _outputs(self.snapshot(cell_id)), new))
+        with self.ydoc.transaction():
+            ycell = self._ycell(cell_id)
+            ycell["outputs"].clear()
+            ycell["outputs"].extend(_youtputs(outputs))
+            ycell["execution_count"] = execution_count
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Changes inside are not journalled: they come from somewhere that keeps them already."""
+        self._recording, before = False, self._recording
+        try:
+            yield
+        finally:
+            self._recording = before
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _ycell(self, cell_id: str) -> Map:
+        ycell: Map = self._cells[self.index(cell_id)]
+        return ycell
+
+    def _position(self, place: Place, among: Sequence[str] | None = None) -> int:
+        ids = self._ids if among is None else among
+        after, before = place
+        if before is not None and before in ids:
+            return ids.index(before)
+        if after is not None and after in ids:
+            return ids.index(after) + 1
+        return 0 if place[0] is None and before is not None else len(ids)
+
+    def _record(self, edit: Edit) -> None:
+        if self._recording:
+            self.journal.add(edit)
+
+    def _snapshot_all(self) -> None:
+        """Read all cells at once, much faster than one by one."""
+        for raw in json.loads(str(self._cells)):
+            self._snapshots.setdefault(raw["id"], raw)
+
+    def _observe(self, events: Sequence[Any]) -> None:
+        """Keep the mirror of ids, and forget the snapshots of what changed. Events come outermost first."""
+        for event in events:
+            path = event.path
+            if path:
+                self._snapshots.pop(self._ids[path[0]], None)
+            elif isinstance(event, ArrayEvent):
+                self._mirror(event.delta)
+        self._changed()
+
+    def _mirror(self, delta: Sequence[Mapping[str, Any]]) -> None:
+        at = 0
+        for step in delta:
+            if "retain" in step:
+                at += int(step["retain"])
+            elif "delete" in step:
+                for cell_id in self._ids[at : at + int(step["delete"])]:
+                    self._snapshots.pop(cell_id, None)
+                del self._ids[at : at + int(step["delete"])]
+            else:
+                new = [ycell["id"] for ycell in step["insert"]]
+                self._ids[at:at] = new
+                at += len(new)
+                self._learn(new)
+        self.order += 1
+
+    def _learn(self, cell_ids: Sequence[str]) -> None:
+        for cell_id in cell_ids:
+            self._snapshots.pop(cell_id, None)
+        if len(cell_ids) > 16:
+            self._known = sorted({*self._known, *cell_ids})
+            return
+        for cell_id in cell_ids:
+            at = bisect.bisect_left(self._known, cell_id)
+            if self._known[at : at + 1] != [cell_id]:
+                self._known.insert(at, cell_id)
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _outputs(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "outputs": list(snapshot.get("outputs") or []),
+        "execution_count": snapshot.get("execution_count"),
+    }
+
+
+def _youtputs(outputs: Sequence[Output]) -> list[Map]:
+    return [
+        Map({**output, "text": Text(output["text"])})
+        if output["output_type"] == "stream"
+        else Map(dict(output))
+        for output in outputs
+    ]

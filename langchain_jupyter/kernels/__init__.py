@@ -1,0 +1,1 @@
+"""Kernels: where code runs."""

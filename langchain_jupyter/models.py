@@ -1,0 +1,118 @@
+"""The values that travel between the layers: frozen, without behaviour beyond reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+CellType: TypeAlias = Literal["code", "markdown", "raw"]
+Status: TypeAlias = Literal["ok", "error", "running", "input", "interrupted", "died"]
+KernelState: TypeAlias = Literal["not started", "starting", "idle", "busy", "dead"]
+Output: TypeAlias = Mapping[str, Any]
+"""One nbformat output: a dict with `output_type` stream, display_data, execute_result or error.
+
+Source: https://nbformat.readthedocs.io/en/latest/format_description.html#code-cell-outputs
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell as it stood when it was read.
+
+    Attributes:
+        id: The nbformat cell id, whole.
+        cell_type: "code", "markdown" or "raw".
+        source: The text of the cell, lines joined.
+        execution_count: The kernel's counter at its last run; None if it never ran or is running.
+        outputs: nbformat outputs in order; empty for cells that are not code.
+        metadata: The cell's own metadata.
+        running: Whether the document says that a kernel is executing it now.
+    """
+
+    id: str
+    cell_type: CellType
+    source: str
+    execution_count: int | None = None
+    outputs: Sequence[Output] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """The exception that ended an execution, as the kernel told it.
+
+    Attributes:
+        name: Class name of the exception.
+        value: Its text; may have several lines.
+        traceback: One string per frame, with ANSI colours, as the kernel sent it.
+    """
+
+    name: str
+    value: str
+    traceback: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one execute_request came to, or has come to so far.
+
+    Attributes:
+        ref: Reference that wait_for_execution takes, such as "e7".
+        cell_id: The cell that ran; None for scratch code.
+        status: "error" if the code raised; that is a result, not a failure of ours.
+        execution_count: The kernel's own counter, from 1; None if it never started.
+        outputs: nbformat outputs in order of arrival, adjacent streams of one name joined.
+        duration: Seconds from sending to the end, or until now while it runs.
+        error: The exception, if the code raised or was interrupted.
+        prompt: What input() or getpass() asks, while status is "input".
+        note: What else has to be said, such as why a kernel died; empty if nothing.
+    """
+
+    ref: str
+    cell_id: str | None
+    status: Status
+    execution_count: int | None = None
+    outputs: Sequence[Output] = ()
+    duration: float = 0.0
+    error: ErrorInfo | None = None
+    prompt: str = ""
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status not in ("running", "input")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelInfo:
+    """The kernel bound to a notebook.
+
+    Attributes:
+        name: Kernel spec, such as "python3".
+        language: Language of its code, lower case; "" until it has told.
+        state: What it is doing.
+    """
+
+    name: str
+    language: str = ""
+    state: KernelState = "not started"
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookInfo:
+    """A notebook and its kernel at one moment.
+
+    Attributes:
+        path: As the user gave it.
+        saved: Whether the whole file holds every change (the journal may hold them already).
+        kernel: The kernel bound to it.
+        cells: Number of cells by type.
+    """
+
+    path: str
+    saved: bool
+    kernel: KernelInfo
+    cells: Mapping[CellType, int]
