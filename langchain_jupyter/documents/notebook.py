@@ -128,7 +128,7 @@ class NotebookDocument:
     def cells(self) -> Iterator[Cell]:
         """The cells in order."""
         if len(self._snapshots) < len(self._ids) // 2:
-            self._snapshot_all()
+            self.snapshot_all()
         return (self.cell(cell_id) for cell_id in list(self._ids))
 
     @property
@@ -392,7 +392,7 @@ class NotebookDocument:
         if self._recording:
             self.journal.add(edit)
 
-    def _snapshot_all(self) -> None:
+    def snapshot_all(self) -> None:
         """Read all cells at once, much faster than one by one."""
         for raw in json.loads(str(self._cells)):
             self._snapshots.setdefault(raw["id"], raw)

@@ -1,0 +1,117 @@
+"""A ready agent: LangChain's own, with our prompt and the notebook in view."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.prompts import system_prompt
+from langchain_jupyter.render import render_state
+from langchain_jupyter.toolkit import JupyterToolkit
+
+try:
+    from langchain.agents import create_agent
+    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+    from langgraph.graph.state import CompiledStateGraph
+except ImportError as error:
+    raise MissingExtra("agents", "create_jupyter_agent") from error
+
+
+class JupyterMiddleware(AgentMiddleware):
+    """Shows the model the notebook as it is now, at each call, without storing it in the thread.
+
+    It also carries images of tool results in a message of the user where the model's API takes none in tool messages
+    (OpenAI's Chat Completions).
+
+    Args:
+        toolkit: Whose notebook.
+    """
+
+    def __init__(self, toolkit: JupyterToolkit) -> None:
+        super().__init__()
+        self._toolkit = toolkit
+
+    def wrap_model_call(
+        self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]
+    ) -> ModelResponse:
+        """Add the state of the notebook to what the model sees."""
+        state = self._toolkit.bridge.run(self._state)
+        return handler(_with_state(request, state))
+
+    async def awrap_model_call(
+        self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
+    ) -> ModelResponse:
+        """Add the state of the notebook to what the model sees."""
+        state = await self._toolkit.bridge.arun(self._state)
+        return await handler(_with_state(request, state))
+
+    async def _state(self) -> str:
+        session = await self._toolkit.session()
+        return render_state(session.info, [(c, session.document.handle(c.id)) for c in session.document.cells()])
+
+
+def create_jupyter_agent(
+    model: str | BaseChatModel,
+    toolkit: JupyterToolkit,
+    *,
+    task: str | None = None,
+    checkpointer: Any = None,
+    middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+    **options: Any,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """An agent that works in the toolkit's notebook.
+
+    Args:
+        model: A chat model, or its name as `provider:name`.
+        toolkit: Whose tools; it stays the caller's to close.
+        task: Name of a task prompt: "data_analysis", "machine_learning", "code_review".
+        checkpointer: LangGraph's, for threads that go on.
+        middleware: Others, after ours.
+        options: Passed on to `langchain.agents.create_agent`.
+
+    Raises:
+        UsageError: No such task.
+    """
+    prompt = system_prompt(task, notebook=toolkit.path.name if toolkit.path else "none")
+    return create_agent(
+        model,
+        tools=toolkit.get_tools(),
+        system_prompt=SystemMessage(prompt),
+        middleware=[JupyterMiddleware(toolkit), *middleware],
+        checkpointer=checkpointer,
+        **options,
+    )
+
+
+def _with_state(request: ModelRequest, state: str) -> ModelRequest:
+    messages = request.messages
+    if not _takes_images_in_tool_messages(request.model):
+        messages = _images_to_user(messages)
+    return request.override(messages=[*messages, HumanMessage(state, name="notebook_state")])
+
+
+def _takes_images_in_tool_messages(model: BaseChatModel) -> bool:
+    """OpenAI's Chat Completions API does not, though its profile says so (openai-openapi#523, langchain#31950)."""
+    chat_completions = "ChatOpenAI" in {cls.__name__ for cls in type(model).__mro__}
+    return not chat_completions or bool(getattr(model, "use_responses_api", False))
+
+
+def _images_to_user(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Tool messages without their images, which follow the last tool message of the turn as a user's."""
+    moved: list[AnyMessage] = []
+    images: list[Any] = []
+    for message in messages:
+        if images and not isinstance(message, ToolMessage):
+            moved.append(HumanMessage(content=images, name="notebook_images"))
+            images = []
+        if isinstance(message, ToolMessage) and isinstance(message.content, list):
+            pictures = [block for block in message.content if isinstance(block, dict) and block["type"] == "image"]
+            rest = [block for block in message.content if block not in pictures]
+            images += pictures
+            message = message.model_copy(update={"content": rest})
+        moved.append(message)
+    return [*moved, HumanMessage(content=images, name="notebook_images")] if images else moved

@@ -1,0 +1,114 @@
+"""One owned event loop in a thread: the sync and the async face of everything."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from langchain_jupyter.errors import UsageError
+
+T = TypeVar("T")
+
+_STOP_TIMEOUT = 10.0
+
+
+class LoopBridge:
+    """Carries calls from any thread and any event loop onto one loop of its own.
+
+    The loop starts with the first call, in a daemon thread, and never keeps the interpreter from exiting. The caller's
+    context variables go along, so streams and traces find their parents. Cancelling a call, or interrupting a sync
+    one, cancels the coroutine once, so that its clean-up can await.
+
+    Args:
+        at_exit: Called on the loop when the interpreter exits before `close`.
+    """
+
+    def __init__(self, at_exit: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._farewell = at_exit
+        atexit.register(_close_at_exit, weakref.ref(self))
+
+    def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call from sync code and wait.
+
+        Raises:
+            UsageError: Called from the bridge's own loop, which would wait for itself.
+        """
+        if self._on_loop():
+            raise UsageError("A sync call from inside the toolkit's own loop would wait for itself: use the async one.")
+        future = self._submit(call)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def arun(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call from async code, on any loop."""
+        if self._on_loop():
+            return await call()
+        return await asyncio.wrap_future(self._submit(call))
+
+    def close(self) -> None:
+        """Cancel what still runs and end the loop; a later call starts another."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None and self._pid == os.getpid():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_STOP_TIMEOUT)
+
+    def _submit(self, call: Callable[[], Awaitable[T]]) -> Future[T]:
+        async def main() -> T:
+            return await call()
+
+        return asyncio.run_coroutine_threadsafe(main(), self._running_loop())
+
+    def _on_loop(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name="langchain-jupyter", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.wait(pending, timeout=_STOP_TIMEOUT / 2))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _close_at_exit(reference: weakref.ref[LoopBridge]) -> None:
+    """Stop what we started, also when nobody closed; a kernel must not outlive us."""
+    bridge = reference()
+    if bridge is None or bridge._loop is None or bridge._pid != os.getpid():
+        return
+    if bridge._farewell is not None:
+        future = bridge._submit(bridge._farewell)
+        try:
+            future.result(_STOP_TIMEOUT)
+        except TimeoutError:
+            future.cancel()
+    bridge.close()

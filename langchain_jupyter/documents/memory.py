@@ -1,0 +1,27 @@
+"""A document that nobody keeps: for code without a notebook, and for tests."""
+
+from __future__ import annotations
+
+from langchain_jupyter.documents.notebook import NotebookDocument
+
+
+class MemoryStore:
+    """An empty document that ends with the session."""
+
+    path = "(no notebook)"
+    saved = True
+
+    async def open(self) -> NotebookDocument:
+        """A new, empty document."""
+        document = NotebookDocument()
+        document.load([], {})
+        return document
+
+    async def save(self) -> None:
+        """Nothing is kept."""
+
+    async def refresh(self) -> None:
+        """Nobody else can change it."""
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,45 @@
+"""What keeps a document: a file, a collaboration room, a server."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from langchain_jupyter.documents.notebook import NotebookDocument
+
+
+class DocumentStore(Protocol):
+    """Opens a document, keeps what is changed in it, and takes in what others change."""
+
+    @property
+    def path(self) -> str:
+        """As the user gave it."""
+
+    @property
+    def saved(self) -> bool:
+        """Whether the whole is where others read it."""
+
+    async def open(self) -> NotebookDocument:
+        """The document as it stands, what was acknowledged before a crash included.
+
+        Raises:
+            DocumentError: It cannot be opened; nothing was changed.
+        """
+
+    async def save(self) -> None:
+        """Write the whole now.
+
+        Raises:
+            DocumentError: It cannot be written; what stood there before is intact.
+            DocumentConflict: Others changed the same cells; their version stands, ours is beside it.
+        """
+
+    async def refresh(self) -> None:
+        """Take in what others have changed outside; cheap when nothing has.
+
+        Raises:
+            DocumentError: A save in the background has failed; told once for each failure.
+            DocumentConflict: As `save`.
+        """
+
+    async def close(self) -> None:
+        """Save and release."""

@@ -1,0 +1,178 @@
+"""What runs and what ran: references, the soft wait, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from langchain_jupyter.errors import ExecutionNotFound
+from langchain_jupyter.kernels.kernel import Message
+from langchain_jupyter.models import ErrorInfo, Execution, Status
+from langchain_jupyter.outputs import OutputChange, Outputs
+
+Listener: TypeAlias = Callable[["Run", OutputChange], None]
+"""Told what came, while it comes; runs on the toolkit's loop."""
+
+_KEPT = 200
+
+
+class Run:
+    """One execute_request on its way, or at its end.
+
+    Attributes:
+        ref: Reference for wait_for_execution, such as "e7".
+        cell_id: The cell that runs; None for scratch code.
+        outputs: What the kernel has sent so far.
+        interrupted: Somebody asked it to stop.
+        ended: Set when the kernel is idle again and everything is in the document.
+        unattended: Set when its caller stopped waiting though it runs.
+    """
+
+    def __init__(self, ref: str, cell_id: str | None, unattended: asyncio.Event) -> None:
+        self.ref = ref
+        self.cell_id = cell_id
+        self.outputs = Outputs()
+        self.status: Status = "running"
+        self.execution_count: int | None = None
+        self.error: ErrorInfo | None = None
+        self.prompt = ""
+        self.note = ""
+        self.interrupted = False
+        self.ended = asyncio.Event()
+        self.unattended = unattended
+        self.asked = asyncio.Event()
+        self.listeners: list[Listener] = []
+        self._waiting = 0
+        self._started = time.monotonic()
+        self._duration: float | None = None
+
+    def take(self, message: Message) -> None:
+        """Take one message that the kernel sent for this request."""
+        content = message.content
+        if message.msg_type == "execute_input":
+            self.execution_count = content["execution_count"]
+        elif message.msg_type == "execute_reply":
+            self._take_reply(content)
+        elif message.msg_type == "input_request":
+            self.prompt, self.status = content["prompt"], "input"
+            self.asked.set()
+        else:
+            self.outputs.feed(message.msg_type, content)
+
+    def resumed(self) -> None:
+        """The input it asked for was given."""
+        self.prompt, self.status = "", "running"
+        self.asked.clear()
+
+    def died(self, note: str) -> None:
+        """The kernel ended before the code did."""
+        self.status, self.note = "died", note
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._duration = time.monotonic() - self._started
+        if not self.finished:
+            self.status = "died"
+        self.ended.set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its status is final."""
+        return self.status not in ("running", "input")
+
+    def snapshot(self) -> Execution:
+        """What it has come to so far."""
+        duration = self._duration if self._duration is not None else time.monotonic() - self._started
+        return Execution(
+            ref=self.ref,
+            cell_id=self.cell_id,
+            status=self.status if self.ended.is_set() or self.status == "input" else "running",
+            execution_count=self.execution_count,
+            outputs=self.outputs.items(),
+            duration=duration,
+            error=self.error,
+            prompt=self.prompt,
+            note=self.note,
+        )
+
+    async def wait(self, timeout: float) -> Execution:
+        """Wait until it has ended or asks for input, at most `timeout` seconds; it goes on in either case."""
+        self._waiting += 1
+        tasks = [asyncio.ensure_future(event.wait()) for event in (self.ended, self.asked)]
+        try:
+            await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._waiting -= 1
+            if not self._waiting and not self.ended.is_set():
+                self.unattended.set()
+        return self.snapshot()
+
+    def _take_reply(self, content: Mapping[str, Any]) -> None:
+        self.execution_count = content.get("execution_count") or self.execution_count
+        if content["status"] == "ok":
+            self.status = "ok"
+        elif content["status"] == "error":
+            self.error = ErrorInfo(content["ename"], content["evalue"], tuple(content.get("traceback", ())))
+            stopped = self.interrupted or content["ename"] == "KeyboardInterrupt"
+            self.status = "interrupted" if stopped else "error"
+        else:
+            self.status, self.note = "interrupted", "The kernel did not run it: a run before it failed."
+
+
+class Executions:
+    """The runs of one session, by reference and by key; one at a time.
+
+    Attributes:
+        current: What runs now.
+        unattended: Set while the current run goes on though its caller has stopped waiting.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._keys: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self.current: Run | None = None
+        self.unattended = asyncio.Event()
+
+    def begin(self, cell_id: str | None, key: str) -> Run:
+        """A run that is about to start."""
+        self.unattended.clear()
+        run = Run(f"e{next(self._numbers)}", cell_id, self.unattended)
+        self._runs[run.ref] = self.current = run
+        if key:
+            self._keys[key] = run.ref
+        self._forget()
+        return run
+
+    def end(self, run: Run) -> None:
+        """The kernel is idle again and everything is in the document."""
+        self.current = None
+        self.unattended.clear()
+        run.end()
+
+    def find(self, ref: str) -> Run:
+        """The run with that reference.
+
+        Raises:
+            ExecutionNotFound: There is none, or it is no longer kept.
+        """
+        run = self._runs.get(ref.strip())
+        if run is None:
+            known = ", ".join(list(self._runs)[-5:]) or "none so far"
+            raise ExecutionNotFound(f"No execution '{ref}'. The latest: {known}.")
+        return run
+
+    def of_key(self, key: str) -> Run | None:
+        """The run that this tool call has started already."""
+        return self._runs.get(self._keys.get(key, ""))
+
+    def _forget(self) -> None:
+        while len(self._runs) > _KEPT:
+            oldest = next(iter(self._runs))
+            del self._runs[oldest]
+            self._keys = {key: ref for key, ref in self._keys.items() if ref != oldest}

@@ -1,0 +1,147 @@
+"""Foreign text between fences, so that a model can tell it from the toolkit's own words, cut to a budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+_ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b\n]*\x1b\\|\x1b[ -/]*[0-~]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_INVISIBLE = "\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff"
+_FENCE = re.compile(rf"<(?=[{_INVISIBLE}]*(?:\s*/[\s{_INVISIBLE}]*)?(?:output|traceback|source|diff)\b)", re.IGNORECASE)
+_UNBROKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CHUNK = 200
+_REPEATS = 3
+_CLIPPED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line with its end, or a part of a long one; `more` times the same line follows."""
+
+    text: str
+    more: int = 0
+
+
+def printable(text: str) -> str:
+    """Without ANSI escapes and control characters other than newline and tab."""
+    return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def neutral(text: str) -> str:
+    """With whatever looks like a fence of ours broken by a backslash: `<\\/output>`."""
+    return _FENCE.sub(r"<\\", text)
+
+
+def one_line(text: str, limit: int = _CLIPPED) -> str:
+    """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters."""
+    flat = _UNBROKEN.sub(" ", neutral(_ANSI.sub("", text[: 20 * limit]))).strip()
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def fence(text: str, tag: str) -> str:
+    """Neutral text between the lines of a fence. A tag is a name and, after a space, attributes."""
+    return f"<{tag}>\n{text.removesuffix(chr(10))}\n</{tag.split()[0]}>"
+
+
+def fenced(text: str, tag: str, budget: int, whole: Callable[[], str]) -> tuple[str, bool] | None:
+    """Foreign text in fences; head and tail of it, if it is too long.
+
+    Args:
+        text: Printable text; fences inside are broken here.
+        tag: Of the fence.
+        budget: Characters of what is returned, at most.
+        whole: Called if the text is cut; ends the note, such as `; all of it: read_output("o3")`.
+
+    Returns:
+        Fences and notes, and whether something was left out; None if not even a head and a tail fit.
+    """
+    rows = _rows(neutral(text))
+    if sum(_cost(row, tag) for row in rows) <= budget + _CHUNK:
+        shown = _emit(rows, tag)
+        if len(shown) <= budget:
+            return shown, False
+    room = (
+        budget
+        - 2 * len(fence("", tag))
+        - len(f"[{len(text):,} of {len(text):,} characters left out]")
+        - len(ending := whole())
+        - 8
+    )
+    if room < 2:
+        return None
+    head = _take(rows, room // 2, tag)
+    tail = _take(rows[len(head) :][::-1], room - sum(_cost(row, tag) for row in head), tag)[::-1]
+    if not head and not tail:
+        return None
+    left = rows[len(head) : len(rows) - len(tail)]
+    note = _note("".join(row.text * (row.more + 1) for row in left), text, ending)
+    parts = [_emit(head, tag), note, _emit(tail, tag)]
+    return "\n".join(part for part in parts if part), True
+
+
+def _rows(text: str) -> list[_Row]:
+    rows: list[_Row] = []
+    for line, group in groupby(_lines(text)):
+        count = sum(1 for _ in group)
+        if count > _REPEATS and len(line) <= _CHUNK:
+            rows.append(_Row(line, count - 1))
+        else:
+            chunks = [_Row(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)]
+            rows += chunks * count
+    return rows
+
+
+def _lines(text: str) -> Iterable[str]:
+    lines = text.split("\n")
+    yield from (line + "\n" for line in lines[:-1])
+    if lines[-1]:
+        yield lines[-1]
+
+
+def _cost(row: _Row, tag: str) -> int:
+    return len(row.text) + (len(_more(row)) + len(fence("", tag)) + 3 if row.more else 0)
+
+
+def _take(rows: Sequence[_Row], room: int, tag: str) -> list[_Row]:
+    """The first rows that fit."""
+    taken: list[_Row] = []
+    for row in rows:
+        cost = _cost(row, tag)
+        if cost > room:
+            break
+        taken.append(row)
+        room -= cost
+    return taken
+
+
+def _emit(rows: Sequence[_Row], tag: str) -> str:
+    parts: list[str] = []
+    body: list[str] = []
+    for row in rows:
+        body.append(row.text)
+        if row.more:
+            parts += [fence("".join(body), tag), _more(row)]
+            body = []
+    if body:
+        parts.append(fence("".join(body), tag))
+    return "\n".join(parts)
+
+
+def _more(row: _Row) -> str:
+    return f"[the line above {row.more:,} times more]"
+
+
+def _note(left: str, text: str, ending: str) -> str:
+    lines = left.count("\n")
+    if lines > 1:
+        return f"[{lines:,} of {_count(text):,} lines left out{ending}]"
+    return f"[{len(left):,} of {len(text):,} characters left out{ending}]"
+
+
+def _count(text: str) -> int:
+    return text.count("\n") + (not text.endswith("\n"))

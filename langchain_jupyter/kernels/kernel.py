@@ -1,0 +1,72 @@
+"""What a kernel is to a session, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from langchain_jupyter.models import KernelInfo
+
+Channel: TypeAlias = Literal["shell", "iopub", "stdin", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a kernel, reduced to what a session needs.
+
+    Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html
+    """
+
+    channel: Channel
+    msg_type: str
+    content: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Kernel(Protocol):
+    """Runs code, one request at a time. All methods belong to one event loop."""
+
+    @property
+    def info(self) -> KernelInfo:
+        """Name, language and state, as far as known now."""
+
+    async def start(self) -> None:
+        """Be ready for code; does nothing if it is ready already.
+
+        Raises:
+            KernelStartError: Unknown kernel spec, or the process ended before it answered.
+        """
+
+    def execute(
+        self, code: str, *, allow_stdin: bool = False, store_history: bool = True
+    ) -> AsyncIterator[Message]:
+        """Send one execute_request and yield what the kernel answers, until it is idle again.
+
+        Ends after both the execute_reply and the idle status whose parent is this request; they may come in either
+        order. Messages caused by other clients are left out.
+
+        Args:
+            code: Source in the kernel's language; may be empty.
+            allow_stdin: Whether input() may ask; if not, it raises inside the code at once.
+            store_history: Whether the execution count goes up.
+
+        Raises:
+            KernelDied: The process ended. Nothing is sent again.
+            ConnectionLost: The channel broke. Whether the code ran is unknown.
+        """
+
+    def answer(self, text: str) -> None:
+        """Answer the input_request that the kernel has sent."""
+
+    async def interrupt(self) -> None:
+        """Ask the running code to stop; what `execute` yields tells when it has."""
+
+    async def restart(self) -> None:
+        """End the process and start another; all variables are gone. Whatever runs ends with KernelDied."""
+
+    async def close(self) -> None:
+        """End what we started, leave alone what we found."""
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        """Call back when the process ends without our doing."""

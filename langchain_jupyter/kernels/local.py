@@ -1,0 +1,187 @@
+"""A kernel on this machine, started and ended by us."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+
+from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.kernels.kernel import Channel, Message
+from langchain_jupyter.models import KernelInfo, KernelState
+
+_START_TIMEOUT = 60.0
+_WATCH_INTERVAL = 0.2
+_STOP_TIMEOUT = 2.0
+
+
+class LocalKernel:
+    """A child process that speaks Jupyter messaging, over Unix sockets where there are any.
+
+    Args:
+        spec: Name of an installed kernel spec.
+        cwd: Working directory of its code; the notebook's folder.
+    """
+
+    def __init__(self, spec: str = "python3", *, cwd: Path | None = None) -> None:
+        self._spec = spec
+        self._cwd = cwd
+        self._language = ""
+        self._state: KernelState = "not started"
+        self._manager: AsyncKernelManager | None = None
+        self._client: AsyncKernelClient | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: dict[str, asyncio.Queue[Message | KernelDied]] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._lock = asyncio.Lock()
+
+    @property
+    def info(self) -> KernelInfo:
+        return KernelInfo(self._spec, self._language, self._state)
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        async with self._lock:
+            if self._state not in ("idle", "busy"):
+                await self._stop()
+                await self._start()
+
+    async def restart(self) -> None:
+        async with self._lock:
+            await self._stop()
+            await self._start()
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._stop()
+            self._state = "not started"
+
+    async def interrupt(self) -> None:
+        if self._manager is not None and self._state == "busy":
+            await self._manager.interrupt_kernel()
+
+    def answer(self, text: str) -> None:
+        if self._client is not None:
+            self._client.input(text)
+
+    async def execute(
+        self, code: str, *, allow_stdin: bool = False, store_history: bool = True
+    ) -> AsyncIterator[Message]:
+        client = self._client
+        if client is None or self._state == "dead":
+            raise KernelDied("The kernel's process has ended.")
+        request = client.session.msg("execute_request", _request(code, allow_stdin, store_history))
+        msg_id: str = request["header"]["msg_id"]
+        inbox = self._waiting[msg_id] = asyncio.Queue()
+        self._state = "busy"
+        try:
+            client.shell_channel.send(request)
+            replied = idle = False
+            while not (replied and idle):
+                message = await inbox.get()
+                if isinstance(message, KernelDied):
+                    raise message
+                replied = replied or message.msg_type == "execute_reply"
+                idle = idle or _is_idle(message)
+                yield message
+        finally:
+            del self._waiting[msg_id]
+            if not self._waiting and self._state == "busy":
+                self._state = "idle"
+
+    # -- the process --------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self._state = "starting"
+        manager = AsyncKernelManager(kernel_name=self._spec, transport="ipc" if os.name == "posix" else "tcp")
+        manager.shutdown_wait_time = _STOP_TIMEOUT
+        self._manager = manager
+        try:
+            await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
+            self._client = client = manager.client()
+            client.start_channels()
+            await client.wait_for_ready(timeout=_START_TIMEOUT)
+            self._language = manager.kernel_spec.language.lower() if manager.kernel_spec else ""
+        except NoSuchKernel as error:
+            raise self._failed(f"There is no kernel spec {self._spec!r}. Installed: {_specs()}.") from error
+        except (RuntimeError, OSError) as error:
+            await self._stop()
+            raise self._failed(f"The kernel {self._spec!r} did not start: {error}") from error
+        except BaseException:
+            await self._stop()
+            self._state = "not started"
+            raise
+        self._state = "idle"
+        channels: tuple[Channel, ...] = ("shell", "iopub", "stdin")
+        self._tasks = [asyncio.create_task(self._read(client, channel)) for channel in channels]
+        self._tasks.append(asyncio.create_task(self._watch(manager)))
+
+    def _failed(self, message: str) -> KernelStartError:
+        self._state, self._manager = "dead", None
+        return KernelStartError(message)
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self._fail_waiting("The kernel was stopped while the code ran.")
+        manager, client, self._manager, self._client = self._manager, self._client, None, None
+        if client is not None:
+            client.stop_channels()
+        if manager is not None:
+            with contextlib.suppress(ProcessLookupError):
+                await manager.shutdown_kernel(now=self._state == "busy")
+
+    async def _watch(self, manager: AsyncKernelManager) -> None:
+        """Notice within a second that the process has ended; no message tells it."""
+        while await manager.is_alive():
+            await asyncio.sleep(_WATCH_INTERVAL)
+        self._state = "dead"
+        self._fail_waiting("The kernel's process has ended.")
+        for callback in self._callbacks:
+            callback()
+
+    def _fail_waiting(self, reason: str) -> None:
+        for inbox in self._waiting.values():
+            inbox.put_nowait(KernelDied(reason))
+
+    async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
+        """Hand each message to the request that is its parent."""
+        source = getattr(client, f"{channel}_channel")
+        while True:
+            raw = await source.get_msg()
+            inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
+            if inbox is not None:
+                inbox.put_nowait(
+                    Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {}))
+                )
+
+
+def _request(code: str, allow_stdin: bool, store_history: bool) -> dict[str, Any]:
+    return {
+        "code": code,
+        "silent": False,
+        "store_history": store_history,
+        "user_expressions": {},
+        "allow_stdin": allow_stdin,
+        "stop_on_error": True,
+    }
+
+
+def _is_idle(message: Message) -> bool:
+    return message.msg_type == "status" and message.content["execution_state"] == "idle"
+
+
+def _specs() -> str:
+    found = cast(Mapping[str, str], KernelSpecManager().find_kernel_specs())
+    return ", ".join(sorted(found)) or "none; pip install ipykernel"

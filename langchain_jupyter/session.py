@@ -1,0 +1,551 @@
+"""One document, one kernel: the only writer of outputs, the stale guard, one run at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_jupyter.documents.journal import Place
+from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
+from langchain_jupyter.documents.store import DocumentStore
+from langchain_jupyter.errors import (
+    Busy,
+    CellNotFound,
+    KernelDied,
+    KernelStartError,
+    KernelUnavailable,
+    NotACodeCell,
+    NotKept,
+    TextNotFound,
+)
+from langchain_jupyter.executions import Executions, Listener, Run
+from langchain_jupyter.kernels.kernel import Kernel, Message
+from langchain_jupyter.models import Cell, CellType, ErrorInfo, Execution, NotebookInfo
+from langchain_jupyter.outputs import display_of
+from langchain_jupyter.references import References
+from langchain_jupyter.sight import Sight
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_INTERVAL = 0.05
+_INTERRUPT_PATIENCE = 5.0
+_RESULTS = 50
+_DIED = "the kernel ended (out of memory?) and was restarted. All variables are gone; every cell is stale."
+
+
+class NotebookSession:
+    """What tools work on. All methods belong to one event loop.
+
+    Args:
+        store: What keeps the document.
+        kernel: Where its cells run; started in the background by `open`.
+        soft_wait: Seconds that a run is waited for when the caller says nothing.
+        max_runtime: Seconds after which a run is interrupted; None for never.
+        ask: Whether input() may ask; if not, it raises inside the cell at once.
+    """
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        kernel: Kernel,
+        *,
+        soft_wait: float = 30.0,
+        max_runtime: float | None = None,
+        ask: bool = False,
+    ) -> None:
+        self.store = store
+        self.kernel = kernel
+        self.executions = Executions()
+        self.references = References()
+        self.results = Results()
+        self.document: NotebookDocument
+        self._soft_wait = soft_wait
+        self._max_runtime = max_runtime
+        self._ask = ask
+        self._generation = 0
+        self._sights: dict[str, Sight] = {}
+        self._displays: dict[str, list[tuple[str, int]]] = {}
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
+        kernel.on_death(self._kernel_died)
+
+    async def open(self) -> None:
+        """Open the document, and start the kernel without waiting for it.
+
+        Raises:
+            DocumentError: The notebook cannot be opened.
+        """
+        self.document = await self.store.open()
+        self._start_kernel()
+
+    async def close(self) -> None:
+        """Save, and end the kernel if we started it. What still runs is ended with it."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self.kernel.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> NotebookInfo:
+        """The notebook and its kernel now."""
+        counts: dict[CellType, int] = {}
+        for cell in self.document.cells():
+            counts[cell.cell_type] = counts.get(cell.cell_type, 0) + 1
+        return NotebookInfo(self.store.path, self.store.saved, self.kernel.info, counts)
+
+    def sight(self, caller: str) -> Sight:
+        """What that caller has seen so far."""
+        if caller not in self._sights:
+            self._sights[caller] = Sight(self._generation)
+        return self._sights[caller]
+
+    def news(self, caller: str) -> str:
+        """What this caller has to be told before anything else; empty if nothing. Said once."""
+        sight = self.sight(caller)
+        if sight.generation == self._generation:
+            return ""
+        sight.generation = self._generation
+        return "The kernel was restarted since your last call: all variables are gone, every cell is stale."
+
+    def cell_of_count(self, execution_count: int) -> str | None:
+        """Handle of the cell that ran as `In[execution_count]` last."""
+        for cell_id in self.document.ids:
+            if self.document.snapshot(cell_id).get("execution_count") == execution_count:
+                return self.document.handle(cell_id)
+        return None
+
+    # -- editing ------------------------------------------------------------------------------------------------
+
+    def insert(self, cell_type: CellType, source: str, *, caller: str, key: str = "", before: str = "") -> Cell:
+        """Add a cell before another, or at the end; the same key again finds the cell that it has added.
+
+        Raises:
+            NotKept: It cannot be kept; nothing was added.
+        """
+        cell_id = self._keyed_id(key)
+        if cell_id not in self.document:
+            order = self.document.order
+            cell = self.document.new_cell(cell_type, source, cell_id)
+            self.document.insert(cell, place=self._before(before))
+            self.sight(caller).moved(self.document, order)
+        added = self.document.cell(cell_id)
+        self.sight(caller).saw(added)
+        return added
+
+    def overwrite(self, cell_id: str, source: str, *, caller: str) -> tuple[str, Cell]:
+        """Change a whole source; returns the old one and the cell.
+
+        Raises:
+            CellChanged: Somebody else changed it since this caller saw it.
+        """
+        sight = self.sight(caller)
+        sight.check(self.document, cell_id)
+        old = self.document.source(cell_id)
+        self.document.set_source(cell_id, source, expect=old)
+        cell = self.document.cell(cell_id)
+        sight.saw(cell)
+        return old, cell
+
+    def replace_text(self, cell_id: str, old: str, new: str, *, caller: str) -> tuple[str, Cell]:
+        """Replace a text that stands in the source exactly once; returns the old source and the cell.
+
+        Raises:
+            TextNotFound: It stands there never or several times.
+            CellChanged: Somebody else changed the cell since this caller saw it.
+        """
+        self.sight(caller).check(self.document, cell_id)
+        source = self.document.source(cell_id)
+        count = source.count(old) if old else 0
+        if count != 1:
+            times = "not" if count == 0 else f"{count} times"
+            raise TextNotFound(f"The text stands {times} in cell '{self.document.handle(cell_id)}'.")
+        return self.overwrite(cell_id, source.replace(old, new), caller=caller)
+
+    def move(self, cell_id: str, before: str, *, caller: str) -> None:
+        """Put a cell before another; "" for the end."""
+        order = self.document.order
+        self.document.move(cell_id, place=self._before(before))
+        self.sight(caller).moved(self.document, order)
+
+    def delete(self, cell_id: str, *, caller: str) -> Cell:
+        """Remove a cell and return what it was.
+
+        Raises:
+            CellChanged: Somebody else changed it since this caller saw it.
+            Busy: It is running.
+        """
+        run = self.executions.current
+        if run is not None and run.cell_id == cell_id:
+            raise self._busy(run)
+        sight, order = self.sight(caller), self.document.order
+        sight.check(self.document, cell_id)
+        cell = self.document.cell(cell_id)
+        self.document.delete(cell_id)
+        sight.moved(self.document, order)
+        return cell
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    async def insert_and_run(
+        self,
+        source: str,
+        *,
+        caller: str,
+        key: str = "",
+        before: str = "",
+        timeout: float = 0,
+        listener: Listener | None = None,
+    ) -> Execution:
+        """Add a code cell and run it; the same key again gives the execution that it has started.
+
+        Raises:
+            Busy: Another cell runs and nobody waits for it; no cell was added.
+        """
+        if (known := self._known(key, self._keyed_id(key))) is not None:
+            return await self._outcome(known, timeout)
+        await self._take_turn()
+        try:
+            cell = self.insert("code", source, caller=caller, key=key, before=before)
+            run = self._launch(cell.id, cell.source, key, listener)
+        except BaseException:
+            self._turn.release()
+            raise
+        return await run.wait(timeout or self._soft_wait)
+
+    async def run_cell(
+        self, cell_id: str, *, caller: str, key: str = "", timeout: float = 0, listener: Listener | None = None
+    ) -> Execution:
+        """Run a cell that stands already; the same key again gives the execution that it has started.
+
+        Raises:
+            CellChanged: Somebody else changed it since this caller saw it.
+            NotACodeCell: There is nothing to run.
+            Busy: Another cell runs and nobody waits for it.
+        """
+        if (known := self._known(key, cell_id)) is not None:
+            return await self._outcome(known, timeout)
+        self._check_runnable(cell_id, caller)
+        await self._take_turn()
+        try:
+            self._check_runnable(cell_id, caller)
+            run = self._launch(cell_id, self.document.source(cell_id), key, listener)
+        except BaseException:
+            self._turn.release()
+            raise
+        return await run.wait(timeout or self._soft_wait)
+
+    async def run_code(
+        self, code: str, *, key: str = "", timeout: float = 0, listener: Listener | None = None
+    ) -> Execution:
+        """Run scratch code: nothing is saved in the notebook, the execution count does not move."""
+        run = self.executions.of_key(key)
+        if run is None:
+            await self._take_turn()
+            try:
+                run = self._launch(None, code, key, listener)
+            except BaseException:
+                self._turn.release()
+                raise
+        return await run.wait(timeout or self._soft_wait)
+
+    async def wait(self, ref: str, timeout: float) -> Execution:
+        """Wait for an execution that was left running.
+
+        Raises:
+            ExecutionNotFound: No execution has that reference.
+        """
+        return await self.executions.find(ref).wait(timeout)
+
+    def answer(self, ref: str, text: str) -> None:
+        """Answer the input() that an execution waits in."""
+        run = self.executions.find(ref)
+        run.resumed()
+        self.kernel.answer(text)
+
+    async def interrupt(self) -> Execution | None:
+        """Stop what runs, and wait until the kernel is idle again; None if nothing ran."""
+        run = self.executions.current
+        if run is None:
+            return None
+        run.interrupted = True
+        await self.kernel.interrupt()
+        return await run.wait(_INTERRUPT_PATIENCE)
+
+    async def restart(self) -> None:
+        """End the kernel's process and start another.
+
+        Raises:
+            KernelStartError: It does not start again.
+        """
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
+        self._generation += 1
+        self._displays.clear()
+        run = self.executions.current
+        if run is not None:
+            run.interrupted = True
+        await self.kernel.restart()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _before(self, cell_id: str) -> Place:
+        if not cell_id:
+            return (None, None)
+        return (self.document.place(cell_id)[0], cell_id)
+
+    def _keyed_id(self, key: str) -> str:
+        """The id of the cell that a key adds: the same for the same key, whoever asks, also after a crash."""
+        if not key:
+            return self.document.new_id()
+        candidates = [hashlib.sha256(f"{key}/{n}".encode()).hexdigest()[:12] for n in range(8)]
+        for cell_id in candidates:
+            if cell_id in self.document:
+                return cell_id
+        free = (c for c in candidates if not c[:4].isdigit() and not self.document.matching(c[:4]))
+        return next(free, candidates[0])
+
+    def _known(self, key: str, cell_id: str) -> Run | Execution | None:
+        """The execution that a key has started already, in this process or in an earlier one."""
+        if not key:
+            return None
+        if (run := self.executions.of_key(key)) is not None:
+            return run
+        if cell_id not in self.document:
+            return None
+        cell = self.document.cell(cell_id)
+        mark = cell.metadata.get(METADATA_KEY)
+        if not isinstance(mark, Mapping) or mark.get("key") != _digest(key):
+            return None
+        return _past(cell, mark)
+
+    async def _outcome(self, known: Run | Execution, timeout: float) -> Execution:
+        if isinstance(known, Execution):
+            return known
+        return await known.wait(timeout or self._soft_wait)
+
+    def _check_runnable(self, cell_id: str, caller: str) -> None:
+        if cell_id not in self.document:
+            raise CellNotFound("The cell was deleted.")
+        if self.document.snapshot(cell_id)["cell_type"] != "code":
+            raise NotACodeCell(f"Cell '{self.document.handle(cell_id)}' is not a code cell.")
+        self.sight(caller).check(self.document, cell_id)
+
+    async def _take_turn(self) -> None:
+        """Queue behind a run that its caller waits for; refuse behind one that was left running.
+
+        Raises:
+            Busy: Naming the cell that runs.
+        """
+        ahead = asyncio.ensure_future(self._turn.acquire())
+        left = asyncio.ensure_future(self.executions.unattended.wait())
+        try:
+            await asyncio.wait({ahead, left}, return_when=asyncio.FIRST_COMPLETED)
+            run = self.executions.current
+            if not ahead.done() and run is not None:
+                raise self._busy(run)
+            await ahead
+            await self._ready()
+        except BaseException:
+            if not ahead.cancel() and not ahead.cancelled():
+                self._turn.release()
+            raise
+        finally:
+            left.cancel()
+
+    def _busy(self, run: Run) -> Busy:
+        what = f"cell '{self.document.handle(run.cell_id)}'" if run.cell_id in self.document else "scratch code"
+        seconds = run.snapshot().duration
+        return Busy(
+            f"{what} has been running for {seconds:.0f}s.",
+            hint=f'wait_for_execution("{run.ref}") or interrupt_kernel() first. Reading and editing go on.',
+        )
+
+    async def _ready(self) -> None:
+        """The kernel is up, started again if it has died.
+
+        Raises:
+            KernelUnavailable: It does not start; the code has not run.
+        """
+        if self._starting is None or (self._starting.done() and self.kernel.info.state == "dead"):
+            self._start_kernel()
+        assert self._starting is not None
+        try:
+            await asyncio.shield(self._starting)
+        except KernelStartError as error:
+            raise KernelUnavailable(str(error), hint="The code has not run.") from error
+
+    def _start_kernel(self) -> None:
+        self._starting = asyncio.create_task(self.kernel.start())
+        self._starting.add_done_callback(_retrieve)
+
+    def _kernel_died(self) -> None:
+        self._generation += 1
+        self._displays.clear()
+        self._start_kernel()
+
+    def _launch(self, cell_id: str | None, code: str, key: str, listener: Listener | None) -> Run:
+        """Start a run in a task of its own; holds the turn until the kernel is idle again."""
+        if cell_id is not None and key:
+            mark = {"key": _digest(key), "status": "running"}
+            self.document.set_metadata(cell_id, METADATA_KEY, mark)
+        run = self.executions.begin(cell_id, key)
+        if listener is not None:
+            run.listeners.append(listener)
+        task = asyncio.create_task(self._drive(run, code, key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return run
+
+    async def _drive(self, run: Run, code: str, key: str) -> None:
+        writer = _Writer(self.document, run)
+        limit = self._limit_runtime(run)
+        try:
+            writer.begin()
+            async for message in self.kernel.execute(code, allow_stdin=self._ask, store_history=run.cell_id is not None):
+                run.take(message)
+                self._update_earlier(message)
+                writer.soon()
+        except KernelDied:
+            run.died("the kernel was restarted. All variables are gone; every cell is stale." if run.interrupted else _DIED)
+        finally:
+            if limit is not None:
+                limit.cancel()
+            try:
+                writer.end(_digest(key) if key else "")
+                self._learn_displays(run)
+            finally:
+                self.executions.end(run)
+                self._turn.release()
+
+    def _limit_runtime(self, run: Run) -> asyncio.TimerHandle | None:
+        if self._max_runtime is None:
+            return None
+
+        def stop() -> None:
+            run.note = f"It was interrupted after the longest time allowed, {self._max_runtime:g}s."
+            task = asyncio.ensure_future(self.interrupt())
+            task.add_done_callback(_retrieve)
+
+        return asyncio.get_running_loop().call_later(self._max_runtime, stop)
+
+    def _learn_displays(self, run: Run) -> None:
+        if run.cell_id is None:
+            return
+        for display_id, positions in run.outputs.displays.items():
+            self._displays[display_id] = [(run.cell_id, position) for position in positions]
+
+    def _update_earlier(self, message: Message) -> None:
+        """An update of a display that an earlier cell has shown."""
+        if message.msg_type != "update_display_data":
+            return
+        for cell_id, position in self._displays.get(display_of(message.content) or "", ()):
+            if cell_id not in self.document:
+                continue
+            cell = self.document.cell(cell_id)
+            outputs = [dict(output) for output in cell.outputs]
+            if position < len(outputs) and "data" in outputs[position]:
+                outputs[position]["data"] = message.content["data"]
+                self.document.set_outputs(cell_id, outputs, cell.execution_count)
+
+
+class Results:
+    """What tool calls have answered, by key, so that a repeated call does nothing twice."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """The answer to that call; None if it was never made, or long ago."""
+        return self._kept.get(key) if key else None
+
+    def put(self, key: str, result: Any) -> None:
+        """Keep an answer; the oldest go."""
+        if key:
+            self._kept[key] = result
+            while len(self._kept) > _RESULTS:
+                del self._kept[next(iter(self._kept))]
+
+
+class _Writer:
+    """Carries the outputs of one run into the document, at most every 50 ms, and at its end."""
+
+    def __init__(self, document: NotebookDocument, run: Run) -> None:
+        self._document = document
+        self._run = run
+        self._timer: asyncio.TimerHandle | None = None
+        self._before: Mapping[str, Any] = {}
+
+    def begin(self) -> None:
+        if self._cell_id:
+            self._before = self._document.snapshot(self._cell_id)
+            self._document.begin_run(self._cell_id)
+
+    def soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush)
+
+    def end(self, key: str) -> None:
+        self._flush()
+        cell_id = self._cell_id
+        if not cell_id:
+            return
+        try:
+            self._document.end_run(cell_id, self._run.execution_count, self._before)
+            if key:
+                mark = {"key": key, "status": self._run.status}
+                self._document.set_metadata(cell_id, METADATA_KEY, mark)
+        except NotKept as error:
+            self._run.note = f"The outputs are not kept on disk yet: {error.message}"
+
+    @property
+    def _cell_id(self) -> str:
+        """Empty for scratch code, and when somebody has deleted the cell meanwhile."""
+        cell_id = self._run.cell_id
+        return cell_id if cell_id is not None and cell_id in self._document else ""
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        change = self._run.outputs.take()
+        if change is None:
+            return
+        if self._cell_id:
+            self._document.write_outputs(self._cell_id, change)
+        for listener in self._run.listeners:
+            listener(self._run, change)
+
+
+def _past(cell: Cell, mark: Mapping[str, Any]) -> Execution:
+    """The execution of an earlier process, as the cell tells it."""
+    error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
+    ended = mark.get("status") != "running"
+    return Execution(
+        ref="",
+        cell_id=cell.id,
+        status=mark["status"] if ended else "died",
+        execution_count=cell.execution_count,
+        outputs=cell.outputs,
+        error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
+        note="It ran before this process started and was not run again."
+        if ended
+        else "our process ended while it ran, and the kernel with it. It was not run again.",
+    )
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    """A background task may fail; whoever needs it is told by awaiting it."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.info("in the background: %s", task.exception())

@@ -1,0 +1,121 @@
+"""What one caller has last seen of a notebook: which handle means which cell, and whether that cell is still so."""
+
+from __future__ import annotations
+
+import re
+
+from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
+from langchain_jupyter.models import Cell
+from langchain_jupyter.page import first_line, neutral
+
+_POSITION = re.compile(r"#?(\d+)")
+_COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
+_AROUND = 2
+
+
+class Sight:
+    """The memory of one caller: a LangGraph thread, an MCP client, or the toolkit itself.
+
+    Attributes:
+        generation: Which start of the kernel it has been told of.
+    """
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self._sources: dict[str, str] = {}
+        self._order: int | None = None
+
+    def saw(self, cell: Cell) -> None:
+        """The caller was shown this cell, or wrote it."""
+        self._sources[cell.id] = cell.source
+
+    def saw_order(self, document: NotebookDocument) -> None:
+        """The caller was shown where the cells stand."""
+        self._order = document.order
+
+    def moved(self, document: NotebookDocument, before: int) -> None:
+        """The caller itself changed the order, which was `before`."""
+        if self._order == before:
+            self._order = document.order
+
+    def check(self, document: NotebookDocument, cell_id: str) -> None:
+        """Refuse if somebody else changed the cell since this caller last saw it; the text is seen thereby.
+
+        Raises:
+            CellChanged: With the text as it is now.
+        """
+        now, seen = document.cell(cell_id), self._sources.get(cell_id)
+        if seen is None or seen == now.source:
+            return
+        self.saw(now)
+        raise CellChanged(
+            f"Cell '{document.handle(cell_id)}' was changed by somebody else since you last saw it. "
+            f"It is now:\n<source>\n{neutral(now.source)}\n</source>\n"
+        )
+
+    def resolve(self, document: NotebookDocument, text: str) -> str:
+        """The id of the cell that `text` means: a handle, a position (`3`, `#3`) or an execution count (`[12]`).
+
+        Raises:
+            CellNotFound: No cell, never a fallback to another one.
+            CellAmbiguous: Several cells.
+            OrderChanged: A position, but the cells have moved since this caller saw them.
+        """
+        text = text.strip()
+        if text in document:
+            return text
+        if count := _COUNT.fullmatch(text):
+            return _by_count(document, int(count[1]))
+        if position := _POSITION.fullmatch(text):
+            return self._by_position(document, int(position[1]))
+        return _by_prefix(document, text)
+
+    def _by_position(self, document: NotebookDocument, position: int) -> str:
+        if self._order is not None and self._order != document.order:
+            around = lines_around(document, position)
+            self.saw_order(document)
+            raise OrderChanged(f"The cells have moved since you last saw their order. Now:\n{around}\n")
+        if position >= len(document):
+            raise CellNotFound(f"There is no cell at position {position}; there are {len(document)} cells.")
+        return document.ids[position]
+
+
+def lines_around(document: NotebookDocument, position: int) -> str:
+    """A line for each cell around a position."""
+    first = max(0, min(position, len(document) - 1) - _AROUND)
+    return "\n".join(
+        f"{at} {document.handle(cell_id)} {neutral(first_line(document.source(cell_id)))}"
+        for at, cell_id in enumerate(document.ids[first : first + 2 * _AROUND + 1], first)
+    )
+
+
+def _by_prefix(document: NotebookDocument, prefix: str) -> str:
+    known = document.matching(prefix) if len(prefix) >= 4 else []
+    alive = [cell_id for cell_id in known if cell_id in document]
+    if len(known) == 1 and alive:
+        return alive[0]
+    if len(alive) > 1 or (alive and len(known) > 1):
+        names = ", ".join(document.handle(cell_id) for cell_id in alive[:5])
+        raise CellAmbiguous(f"'{prefix}' may mean several cells: {names}.")
+    if known:
+        raise CellNotFound(f"Cell '{prefix}' was deleted.")
+    raise CellNotFound(f"No cell '{prefix}' among the {len(document)} cells. {_nearest(document, prefix)}")
+
+
+def _by_count(document: NotebookDocument, count: int) -> str:
+    found = [cell.id for cell in document.cells() if cell.execution_count == count]
+    if not found:
+        raise CellNotFound(f"No cell has the execution count [{count}].")
+    if len(found) > 1:
+        names = ", ".join(document.handle(cell_id) for cell_id in found)
+        raise CellAmbiguous(f"Several cells have the execution count [{count}]: {names}.", hint="Use the handle.")
+    return found[0]
+
+
+def _nearest(document: NotebookDocument, prefix: str) -> str:
+    def shared(cell_id: str) -> int:
+        return next((at for at, (a, b) in enumerate(zip(cell_id, prefix, strict=False)) if a != b), 0)
+
+    nearest = sorted(document.ids, key=shared, reverse=True)[:3]
+    return "Nearest: " + ", ".join(document.handle(cell_id) for cell_id in nearest) + "." if nearest else ""

@@ -1,0 +1,73 @@
+"""The tools, and which of them a model gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+from langchain_jupyter.errors import UsageError
+from langchain_jupyter.tools.base import JupyterTool, ToolHost
+from langchain_jupyter.tools.edit import (
+    AppendMarkdownCell,
+    DeleteCell,
+    EditCellSource,
+    InsertMarkdownCell,
+    MoveCell,
+    OverwriteCellSource,
+)
+from langchain_jupyter.tools.kernel import InterruptKernel, RestartKernel
+from langchain_jupyter.tools.read import GetNotebookInfo, ReadAllCells, ReadCell, ReadOutput
+from langchain_jupyter.tools.run import (
+    AppendExecuteCodeCell,
+    ExecuteCellWithProgress,
+    InsertExecuteCodeCell,
+    RunCode,
+    WaitForExecution,
+)
+
+Preset: TypeAlias = Literal["notebook", "interpreter", "read_only"]
+
+TOOLS: tuple[type[JupyterTool], ...] = (
+    GetNotebookInfo,
+    ReadAllCells,
+    ReadCell,
+    ReadOutput,
+    AppendMarkdownCell,
+    InsertMarkdownCell,
+    AppendExecuteCodeCell,
+    InsertExecuteCodeCell,
+    ExecuteCellWithProgress,
+    OverwriteCellSource,
+    EditCellSource,
+    MoveCell,
+    DeleteCell,
+    RunCode,
+    WaitForExecution,
+    InterruptKernel,
+    RestartKernel,
+)
+
+_INTERPRETER = (RunCode, ReadOutput, WaitForExecution, InterruptKernel, RestartKernel)
+
+PRESETS: Mapping[str, tuple[type[JupyterTool], ...]] = {
+    "notebook": TOOLS,
+    "interpreter": _INTERPRETER,
+    "read_only": tuple(tool for tool in TOOLS if tool.effect == "read" and tool is not WaitForExecution),
+}
+
+
+def build_tools(selection: str | Iterable[str], host: ToolHost) -> list[JupyterTool]:
+    """The tools of a preset, or those of the given names; what is not selected does not exist for the model.
+
+    Raises:
+        UsageError: No such preset or tool; names those that exist.
+    """
+    if isinstance(selection, str):
+        if selection not in PRESETS:
+            raise UsageError(f"No preset {selection!r} of tools. Presets: {', '.join(PRESETS)}; or a list of names.")
+        return [tool(host) for tool in PRESETS[selection]]
+    by_name = {str(tool.model_fields["name"].default): tool for tool in TOOLS}
+    wanted = list(selection)
+    if unknown := [name for name in wanted if name not in by_name]:
+        raise UsageError(f"No tools {', '.join(unknown)}. Tools: {', '.join(by_name)}.")
+    return [by_name[name](host) for name in wanted]

@@ -1,0 +1,153 @@
+"""Tools that look at the notebook and change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from langchain_jupyter.models import Cell
+from langchain_jupyter.references import matcher
+from langchain_jupyter.render import (
+    Rendered,
+    render_cell,
+    render_cells,
+    render_outline,
+    render_output,
+    state_of,
+)
+from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+
+CELL = "Cell handle from get_notebook_info"
+FIND = "Text, or /regular expression/"
+
+
+class NoArgs(ToolArgs):
+    """Nothing that the model gives, yet not an empty schema: that would drop the runtime."""
+
+
+class ReadAllCellsArgs(ToolArgs):
+    """Arguments of read_all_cells."""
+
+    find: str = Field(default="", description=f"Keep cells with this in source or output: {FIND}")
+    start: int = Field(default=0, description="Position of the first cell")
+    limit: int = Field(default=0, description="Most cells; 0 = as many as fit")
+    outputs: bool = Field(default=True, description="With outputs")
+
+
+class ReadCellArgs(ToolArgs):
+    """Arguments of read_cell."""
+
+    cell: str = Field(description=CELL)
+
+
+class ReadOutputArgs(ToolArgs):
+    """Arguments of read_output."""
+
+    output: str = Field(description='Reference such as "o3"')
+    find: str = Field(default="", description=FIND)
+    start: int = Field(default=0, description="First line, from 0")
+    lines: int = Field(default=60, description="Most lines")
+
+
+class GetNotebookInfo(JupyterTool):
+    """The outline of the notebook."""
+
+    effect = "read"
+    name: str = "get_notebook_info"
+    description: str = "Outline of the notebook: kernel, and each cell's handle, state and first line. Start here."
+    args_schema: type[BaseModel] = NoArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        document, sight = call.session.document, call.session.sight(call.caller)
+        cells = list(document.cells())
+        for cell in cells:
+            sight.saw(cell)
+        sight.saw_order(document)
+        rows = [(cell, document.handle(cell.id), state_of(cell)) for cell in cells]
+        return render_outline(call.session.info, rows)
+
+
+class ReadAllCells(JupyterTool):
+    """Cells in order."""
+
+    effect = "read"
+    name: str = "read_all_cells"
+    description: str = "Sources and outputs of the cells in order, as many as fit, and how to go on."
+    args_schema: type[BaseModel] = ReadAllCellsArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        find, start, limit = arguments["find"], max(arguments["start"], 0), max(arguments["limit"], 0)
+        document, sight = call.session.document, call.session.sight(call.caller)
+        keep = matcher(find) if find else None
+        rows = [
+            (position, cell, document.handle(cell.id))
+            for position, cell in enumerate(document.cells())
+            if keep is None or keep(_text(cell))
+        ]
+        rendered, shown = render_cells(
+            rows,
+            total=len(document),
+            start=start,
+            limit=limit,
+            outputs=arguments["outputs"],
+            limits=call.limits,
+            references=call.session.references,
+            cell_of=call.session.cell_of_count,
+        )
+        for cell_id in shown:
+            sight.saw(document.cell(cell_id))
+        sight.saw_order(document)
+        return rendered
+
+
+class ReadCell(JupyterTool):
+    """One cell whole."""
+
+    effect = "read"
+    name: str = "read_cell"
+    description: str = "Whole source of a cell, and its outputs."
+    args_schema: type[BaseModel] = ReadCellArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        document, sight = call.session.document, call.session.sight(call.caller)
+        cell = document.cell(sight.resolve(document, arguments["cell"]))
+        sight.saw(cell)
+        return render_cell(
+            cell,
+            handle=document.handle(cell.id),
+            position=document.index(cell.id),
+            total=len(document),
+            limits=call.limits,
+            references=call.session.references,
+            cell_of=call.session.cell_of_count,
+        )
+
+
+class ReadOutput(JupyterTool):
+    """The whole of an output that was cut."""
+
+    effect = "read"
+    name: str = "read_output"
+    description: str = "A part of an output that was cut: a window of lines, or those that match; or an image."
+    args_schema: type[BaseModel] = ReadOutputArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        return render_output(
+            arguments["output"],
+            find=arguments["find"],
+            start=arguments["start"],
+            lines=arguments["lines"],
+            limits=call.limits,
+            references=call.session.references,
+        )
+
+
+def _text(cell: Cell) -> str:
+    """What `find` looks through: the source, and the text of the outputs."""
+    texts = [cell.source]
+    for output in cell.outputs:
+        data = output.get("data", {})
+        texts += [str(output.get(key, "")) for key in ("text", "ename", "evalue")]
+        texts += [str(value) for mime_type, value in data.items() if not mime_type.startswith("image/")]
+    return "\n".join(texts)

@@ -1,0 +1,150 @@
+"""Tools that run code, and look after what runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from langchain_jupyter.models import Execution
+from langchain_jupyter.render import Rendered, render_execution
+from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+from langchain_jupyter.tools.read import CELL
+
+TIMEOUT = "Seconds to wait for the end; 0 = default. The code goes on after that"
+
+
+class AppendCodeArgs(ToolArgs):
+    """Arguments of append_execute_code_cell."""
+
+    source: str = Field(description="Code")
+    timeout: float = Field(default=0, description=TIMEOUT)
+
+
+class InsertCodeArgs(ToolArgs):
+    """Arguments of insert_execute_code_cell."""
+
+    cell: str = Field(description=f"{CELL}; the new cell goes before it")
+    source: str = Field(description="Code")
+    timeout: float = Field(default=0, description=TIMEOUT)
+
+
+class RunCellArgs(ToolArgs):
+    """Arguments of execute_cell_with_progress."""
+
+    cell: str = Field(description=CELL)
+    timeout: float = Field(default=0, description=TIMEOUT)
+
+
+class RunCodeArgs(ToolArgs):
+    """Arguments of run_code."""
+
+    code: str = Field(description="Code")
+    timeout: float = Field(default=0, description=TIMEOUT)
+
+
+class WaitArgs(ToolArgs):
+    """Arguments of wait_for_execution."""
+
+    execution: str = Field(description='Reference such as "e7"')
+    timeout: float = Field(default=30, description="Seconds")
+
+
+class AppendExecuteCodeCell(JupyterTool):
+    """A code cell at the end, run."""
+
+    effect = "run"
+    name: str = "append_execute_code_cell"
+    description: str = "Add a code cell at the end and run it."
+    args_schema: type[BaseModel] = AppendCodeArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        execution = await call.session.insert_and_run(
+            arguments["source"],
+            caller=call.caller,
+            key=call.key,
+            timeout=arguments["timeout"],
+            listener=call.emit,
+        )
+        return rendered_run(call, execution)
+
+
+class InsertExecuteCodeCell(JupyterTool):
+    """A code cell before another, run."""
+
+    effect = "run"
+    name: str = "insert_execute_code_cell"
+    description: str = "Add a code cell before another cell and run it."
+    args_schema: type[BaseModel] = InsertCodeArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        before = call.session.sight(call.caller).resolve(call.session.document, arguments["cell"])
+        execution = await call.session.insert_and_run(
+            arguments["source"],
+            caller=call.caller,
+            key=call.key,
+            before=before,
+            timeout=arguments["timeout"],
+            listener=call.emit,
+        )
+        return rendered_run(call, execution)
+
+
+class ExecuteCellWithProgress(JupyterTool):
+    """A cell that stands already, run."""
+
+    effect = "run"
+    name: str = "execute_cell_with_progress"
+    description: str = "Run a code cell that stands in the notebook. Long runs answer `running` and go on."
+    args_schema: type[BaseModel] = RunCellArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        cell_id = call.session.sight(call.caller).resolve(call.session.document, arguments["cell"])
+        execution = await call.session.run_cell(
+            cell_id, caller=call.caller, key=call.key, timeout=arguments["timeout"], listener=call.emit
+        )
+        return rendered_run(call, execution)
+
+
+class RunCode(JupyterTool):
+    """Scratch code."""
+
+    effect = "run"
+    name: str = "run_code"
+    description: str = "Run scratch code in the kernel; nothing is added to the notebook."
+    args_schema: type[BaseModel] = RunCodeArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        execution = await call.session.run_code(
+            arguments["code"], key=call.key, timeout=arguments["timeout"], listener=call.emit
+        )
+        return rendered_run(call, execution)
+
+
+class WaitForExecution(JupyterTool):
+    """The state of a run that was left."""
+
+    effect = "read"
+    name: str = "wait_for_execution"
+    description: str = "Wait for an execution that is still running; gives its status and outputs."
+    args_schema: type[BaseModel] = WaitArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        execution = await call.session.wait(arguments["execution"], max(arguments["timeout"], 0))
+        return rendered_run(call, execution)
+
+
+def rendered_run(call: Call, execution: Execution) -> Rendered:
+    """An execution as the model sees it."""
+    session, cell_id = call.session, execution.cell_id
+    if cell_id is None:
+        handle = "scratch"
+    else:
+        handle = session.document.handle(cell_id) if cell_id in session.document else cell_id[:4]
+    return render_execution(
+        execution,
+        handle=handle,
+        limits=call.limits,
+        references=session.references,
+        cell_of=session.cell_of_count,
+    )
