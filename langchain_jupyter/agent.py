@@ -10,7 +10,9 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, Too
 
 from langchain_jupyter.errors import MissingExtra
 from langchain_jupyter.prompts import system_prompt
-from langchain_jupyter.render import render_state
+from langchain_jupyter.models import Cell, NotebookInfo
+from langchain_jupyter.cells import state_of
+from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
 try:
@@ -20,6 +22,7 @@ try:
 except ImportError as error:
     raise MissingExtra("agents", "create_jupyter_agent") from error
 
+_CELLS = 11
 
 class JupyterMiddleware(AgentMiddleware):
     """Shows the model the notebook as it is now, at each call, without storing it in the thread.
@@ -51,7 +54,10 @@ class JupyterMiddleware(AgentMiddleware):
 
     async def _state(self) -> str:
         session = await self._toolkit.session()
-        return render_state(session.info, [(c, session.document.handle(c.id)) for c in session.document.cells()])
+        document = session.document
+        last = document.ids[-_CELLS:]
+        rows = [(document.cell(cell_id), document.handle(cell_id)) for cell_id in last]
+        return _describe(session.info, rows, earlier=len(document) - len(last))
 
 
 def create_jupyter_agent(
@@ -85,6 +91,17 @@ def create_jupyter_agent(
         checkpointer=checkpointer,
         **options,
     )
+
+
+def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], *, earlier: int) -> str:
+    """The notebook in at most 15 lines."""
+    lines = ["<notebook>", f"{info.path} · kernel {info.kernel.name} {info.kernel.state}"]
+    if earlier:
+        lines.append(f"({earlier} cells before these)")
+    for cell, handle in rows:
+        state = f" {state_of(cell)}" if cell.cell_type == "code" else ""
+        lines.append(f"{handle} {cell.cell_type}{state} {first_line(cell.source, 60)}")
+    return "\n".join([*lines, "</notebook>"])
 
 
 def _with_state(request: ModelRequest, state: str) -> ModelRequest:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b\n]*\x1b\\|\x1b[ -/]*[0-~]"
@@ -33,22 +36,22 @@ def printable(text: str) -> str:
 
 
 def neutral(text: str) -> str:
-    """With whatever looks like a fence of ours broken by a backslash: `<\\/output>`."""
+    r"""With whatever looks like a fence of ours broken by a backslash: `<\/output>`."""
     return _FENCE.sub(r"<\\", text)
 
 
 def one_line(text: str, limit: int = _CLIPPED) -> str:
     """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters."""
-    flat = _UNBROKEN.sub(" ", neutral(_ANSI.sub("", text[: 20 * limit]))).strip()
+    flat = _UNBROKEN.sub(" ", neutral(_ANSI.sub("", text[: 20 * limit])))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def fence(text: str, tag: str) -> str:
     """Neutral text between the lines of a fence. A tag is a name and, after a space, attributes."""
-    return f"<{tag}>\n{text.removesuffix(chr(10))}\n</{tag.split()[0]}>"
+    return f"<{tag}>\n{text.removesuffix(chr(10))}\n</{tag.partition(' ')[0]}>"
 
 
-def fenced(text: str, tag: str, budget: int, whole: Callable[[], str]) -> tuple[str, bool] | None:
+def fenced(text: str, tag: str, budget: int, whole: Callable[[], str], *, fold: bool = True) -> tuple[str, bool] | None:
     """Foreign text in fences; head and tail of it, if it is too long.
 
     Args:
@@ -56,11 +59,12 @@ def fenced(text: str, tag: str, budget: int, whole: Callable[[], str]) -> tuple[
         tag: Of the fence.
         budget: Characters of what is returned, at most.
         whole: Called if the text is cut; ends the note, such as `; all of it: read_output("o3")`.
+        fold: Whether runs of the same line are given as one line and a count.
 
     Returns:
         Fences and notes, and whether something was left out; None if not even a head and a tail fit.
     """
-    rows = _rows(neutral(text))
+    rows = _rows(neutral(text), fold)
     if sum(_cost(row, tag) for row in rows) <= budget + _CHUNK:
         shown = _emit(rows, tag)
         if len(shown) <= budget:
@@ -84,11 +88,11 @@ def fenced(text: str, tag: str, budget: int, whole: Callable[[], str]) -> tuple[
     return "\n".join(part for part in parts if part), True
 
 
-def _rows(text: str) -> list[_Row]:
+def _rows(text: str, fold: bool) -> list[_Row]:
     rows: list[_Row] = []
     for line, group in groupby(_lines(text)):
         count = sum(1 for _ in group)
-        if count > _REPEATS and len(line) <= _CHUNK:
+        if fold and count > _REPEATS and len(line) <= _CHUNK:
             rows.append(_Row(line, count - 1))
         else:
             chunks = [_Row(line[at : at + _CHUNK]) for at in range(0, len(line), _CHUNK)]

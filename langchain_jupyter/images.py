@@ -6,11 +6,12 @@ import base64
 import binascii
 import io
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.Image import Image
 
 _PIXELS = 50_000_000
@@ -66,7 +67,7 @@ def fit(data: bytes, *, side: int, size: int) -> Picture | None:
         size: Bytes that the file may have.
 
     Returns:
-        The picture; None if the data is damaged, is no such image, has over 50 million pixels, or cannot be made so small.
+        The picture; None if the data is damaged or no such image, has over 50 million pixels, or stays too large.
     """
     image = _open(data)
     if image is None:
@@ -83,13 +84,13 @@ def fit(data: bytes, *, side: int, size: int) -> Picture | None:
 
 
 def _open(data: bytes) -> Image | None:
-    from PIL import Image as pillow
+    import PIL.Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
-            image = pillow.open(io.BytesIO(data), formats=_READ)
-    except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError):
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            image = PIL.Image.open(io.BytesIO(data), formats=_READ)
+    except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError):
         return None
     return image if 0 < image.width * image.height <= _PIXELS else None
 
@@ -98,7 +99,7 @@ def _plain(image: Image) -> Image:
     """As RGB, or RGBA if some of it is transparent."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        return image if image.getextrema()[3] != (255, 255) else image.convert("RGB")
+        return image if image.getchannel("A").getextrema() != (255, 255) else image.convert("RGB")
     return image.convert("RGB")
 
 
@@ -123,11 +124,11 @@ def _encodings(image: Image) -> Iterator[Picture]:
 
 
 def _on_white(image: Image) -> Image:
-    from PIL import Image as pillow
+    import PIL.Image
 
     if image.mode != "RGBA":
         return image
-    white = pillow.new("RGBA", image.size, "white")
+    white = PIL.Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)
     return white.convert("RGB")
 

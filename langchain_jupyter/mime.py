@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter.fences import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 _TEXTS = ("text/llm+plain", "text/markdown", "text/latex", "text/plain")

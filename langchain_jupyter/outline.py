@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_jupyter.fences import fenced, one_line, printable
-from langchain_jupyter.models import Cell, NotebookInfo
 from langchain_jupyter.render import Rendered, content_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_jupyter.models import Cell, CellType, NotebookInfo
 
 Row: TypeAlias = "tuple[Cell, str, str]"
 """A cell, its handle, and its state in words."""
 
-_TYPES = ("code", "markdown", "raw")
+_TYPES: tuple[CellType, ...] = ("code", "markdown", "raw")
 _OUTLINE = 4_000
 _DIFF = 1_500
 _CLIP = 80
@@ -56,7 +59,7 @@ def render_diff(old: str, new: str, *, budget: int = _DIFF) -> str:
     if len(before) * len(after) > _COMPARED:
         return f"[{len(before):,} lines became {len(after):,}]"
     lines = list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
-    shown = fenced("\n".join(lines), "diff", budget, str)
+    shown = fenced("\n".join(lines), "diff", budget, str, fold=False)
     return shown[0] if shown else f"[{len(lines):,} lines of difference]"
 
 
@@ -73,7 +76,7 @@ def _line(position: int, cell: Cell, handle: str, state: str) -> str:
     if cell.cell_type == "code":
         head += f" {state}" + ("" if cell.execution_count is None else f" [{cell.execution_count}]")
     source = next((line for line in printable(cell.source[:10_000]).split("\n") if line.strip()), "")
-    return f"{head} {one_line(source, _CLIP)}".rstrip()
+    return f"{head} {one_line(source.strip(), _CLIP)}".rstrip()
 
 
 def _ends(lines: Sequence[str], room: int) -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter import images
 from langchain_jupyter.fences import fenced, one_line, printable
 from langchain_jupyter.mime import Other, choose
-from langchain_jupyter.models import Output
 from langchain_jupyter.references import Kept, References
-from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.tracebacks import CellOf, condense
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langchain_jupyter.models import Output
+    from langchain_jupyter.settings import OutputLimits
 
 _GAP = 200
 _NOTE = 100
@@ -49,7 +52,7 @@ class Part:
     @property
     def pictured(self) -> bool:
         """Whether it is an image."""
-        return isinstance(self.kept.content, bytes) and bool(self.kept.content)
+        return isinstance(self.kept.content, bytes)
 
     @property
     def last(self) -> bool:
@@ -87,12 +90,13 @@ class Drawing:
             room -= length(part.blocks)
         blocks: list[str | dict[str, Any]] = []
         for shown, group in groupby(parts, lambda part: bool(part.blocks)):
-            blocks += [block for part in group for block in part.blocks] if shown else [self._gap(list(group), owner)]
+            alike = list(group)
+            blocks += [block for part in alike for block in part.blocks] if shown else [self._gap(alike, owner)]
         return _within(blocks, budget)
 
     def _show(self, part: Part, owner: str, budget: int) -> None:
-        if part.pictured:
-            blocks = self._image(part, owner) if budget > _NOTE else []
+        if isinstance(part.kept.content, bytes):
+            blocks = self._image(part, part.kept.content, owner) if budget > _NOTE else []
         else:
             blocks = self._text(part, owner, budget - 1)
         if length(blocks) <= budget:
@@ -115,15 +119,14 @@ class Drawing:
         part.cut = shown[1]
         return [shown[0]]
 
-    def _image(self, part: Part, owner: str) -> list[str | dict[str, Any]]:
+    def _image(self, part: Part, data: bytes, owner: str) -> list[str | dict[str, Any]]:
         ref = self._keep(part, owner)
-        assert isinstance(part.kept.content, bytes), "only images come here"
         picture = None
         if self.images:
-            picture = images.fit(part.kept.content, side=self._limits.image_side, size=self._limits.image_bytes)
+            picture = images.fit(data, side=self._limits.image_side, size=self._limits.image_bytes)
         if picture is None:
             part.cut = True
-            return [f'[image {ref} {part.mime}{_size(part.kept.content)} not shown: read_output("{ref}")]']
+            return [f'[image {ref} {part.mime}{_size(data)} not shown: read_output("{ref}")]']
         self.images -= 1
         name = f"[image {ref} {picture.mime} {picture.width}x{picture.height}]"
         return [name, {"type": "image", "base64": picture.base64, "mime_type": picture.mime}]
@@ -193,9 +196,9 @@ def _plain(index: int, text: str, tag: str) -> Iterator[Part]:
 
 def _error(index: int, output: Output, cell_of: CellOf) -> Iterator[Part]:
     lines = [str(line) for line in output.get("traceback") or [f"{output['ename']}: {output['evalue']}"]]
-    if text := condense(lines, cell_of):
+    text, folded = condense(lines, cell_of)
+    if text:
         whole = "\n".join(printable(line) for line in lines)
-        folded = "… " in text and len(text) < len(whole)
         yield Part(index, "text/plain", text, Kept("text/plain", whole if folded else text), "traceback")
 
 

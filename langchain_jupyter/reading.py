@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter import images
 from langchain_jupyter.fences import fence, neutral, printable
 from langchain_jupyter.references import Kept, Rows, search, window
 from langchain_jupyter.render import Rendered, content_of
-from langchain_jupyter.settings import OutputLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_jupyter.settings import OutputLimits
 
 _NOTES = 160
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import bisect
 import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import regex
 
 from langchain_jupyter.errors import InvalidArgument, OutputNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COUNT = 200
 _BYTES = 64_000_000
@@ -25,7 +28,7 @@ class Kept:
 
     Attributes:
         mime: Its MIME type.
-        content: Text, or the bytes of an image as the kernel sent it, or empty bytes if it can be neither read nor seen.
+        content: Text, or the bytes of an image as the kernel sent it.
     """
 
     mime: str

@@ -7,7 +7,7 @@ import re
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
 from langchain_jupyter.models import Cell
-from langchain_jupyter.page import first_line, neutral
+from langchain_jupyter.fences import neutral, one_line
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
@@ -85,9 +85,14 @@ def lines_around(document: NotebookDocument, position: int) -> str:
     """A line for each cell around a position."""
     first = max(0, min(position, len(document) - 1) - _AROUND)
     return "\n".join(
-        f"{at} {document.handle(cell_id)} {neutral(first_line(document.source(cell_id)))}"
+        f"{at} {document.handle(cell_id)} {first_line(document.source(cell_id))}"
         for at, cell_id in enumerate(document.ids[first : first + 2 * _AROUND + 1], first)
     )
+
+
+def first_line(source: str, width: int = 80) -> str:
+    """The first line of a source that is not empty, as it can stand on a line of ours."""
+    return one_line(next((line for line in source.splitlines() if line.strip()), ""), width)
 
 
 def _by_prefix(document: NotebookDocument, prefix: str) -> str:

@@ -34,18 +34,23 @@ class _Frame:
     chain: bool = False
 
 
-def condense(traceback: Sequence[str], cell_of: CellOf) -> str:
+def condense(traceback: Sequence[str], cell_of: CellOf) -> tuple[str, bool]:
     """The traceback of IPython, shortened; of any other kernel, as it is but without colours.
 
     Args:
         traceback: As the kernel sent it: one string per frame, or all in one.
         cell_of: Names the cells.
+
+    Returns:
+        The text, and whether frames are folded in it.
     """
     parts = [printable(part) for part in traceback]
     if not any(_CELL.match(part) or _FILE.match(part) for part in parts):
-        return "\n".join(parts)
+        return "\n".join(parts), False
     frames = [_frame(part, cell_of) for part in parts if not _HEAD.fullmatch(part)]
-    return "\n".join(line for chain, group in groupby(frames, _kind) for line in _lines(chain, list(group)))
+    groups = [(kind, list(group)) for kind, group in groupby(frames, _kind)]
+    folded = any(kind == "library" or (kind == "user" and len(group) > _MOST) for kind, group in groups)
+    return "\n".join(line for kind, group in groups for line in _lines(kind, group)), folded
 
 
 def _frame(part: str, cell_of: CellOf) -> _Frame:

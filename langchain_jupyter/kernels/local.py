@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ class LocalKernel:
         self._state: KernelState = "not started"
         self._manager: AsyncKernelManager | None = None
         self._client: AsyncKernelClient | None = None
+        self._sockets: tempfile.TemporaryDirectory[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[str, asyncio.Queue[Message | KernelDied]] = {}
         self._callbacks: list[Callable[[], None]] = []
@@ -102,9 +104,7 @@ class LocalKernel:
 
     async def _start(self) -> None:
         self._state = "starting"
-        manager = AsyncKernelManager(kernel_name=self._spec, transport="ipc" if os.name == "posix" else "tcp")
-        manager.shutdown_wait_time = _STOP_TIMEOUT
-        self._manager = manager
+        self._manager = manager = self._new_manager()
         try:
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
             self._client = client = manager.client()
@@ -125,6 +125,18 @@ class LocalKernel:
         self._tasks = [asyncio.create_task(self._read(client, channel)) for channel in channels]
         self._tasks.append(asyncio.create_task(self._watch(manager)))
 
+    def _new_manager(self) -> AsyncKernelManager:
+        if os.name != "posix":
+            return AsyncKernelManager(kernel_name=self._spec, shutdown_wait_time=_STOP_TIMEOUT)
+        # Left to itself, jupyter_client names the sockets relative to the working directory, and the kernel's is another.
+        self._sockets = tempfile.TemporaryDirectory(prefix="jupyter-", ignore_cleanup_errors=True)
+        return AsyncKernelManager(
+            kernel_name=self._spec,
+            transport="ipc",
+            ip=f"{self._sockets.name}/kernel",
+            shutdown_wait_time=_STOP_TIMEOUT,
+        )
+
     def _failed(self, message: str) -> KernelStartError:
         self._state, self._manager = "dead", None
         return KernelStartError(message)
@@ -141,6 +153,9 @@ class LocalKernel:
         if manager is not None:
             with contextlib.suppress(ProcessLookupError):
                 await manager.shutdown_kernel(now=self._state == "busy")
+        if self._sockets is not None:
+            self._sockets.cleanup()
+            self._sockets = None
 
     async def _watch(self, manager: AsyncKernelManager) -> None:
         """Notice within a second that the process has ended; no message tells it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -177,7 +177,7 @@ class JupyterTool(BaseTool):
                 str(error), tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact
             ), None
         if news := session.news(call.caller):
-            rendered = rendered.preceded_by(f"[{news}]")
+            rendered = preceded(f"[{news}]", rendered)
         return rendered.content, rendered.artifact
 
     def _describe(
@@ -189,6 +189,17 @@ class JupyterTool(BaseTool):
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         key = f"{caller}/{tool_call_id}/{digest}" if tool_call_id else ""
         return Call(session, caller, key, self._host.limits, runtime)
+
+
+def answer(text: str, artifact: dict[str, Any]) -> Rendered:
+    """A result of one text."""
+    return Rendered([{"type": "text", "text": text}], artifact)
+
+
+def preceded(text: str, rendered: Rendered) -> Rendered:
+    """A result under another first line."""
+    first, *more = rendered.content
+    return replace(rendered, content=[{"type": "text", "text": f"{text}\n{first['text']}"}, *more])
 
 
 async def _refresh(session: NotebookSession) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from langchain_jupyter.models import Cell
-from langchain_jupyter.render import Rendered, render_diff
-from langchain_jupyter.page import first_line, neutral
-from langchain_jupyter.sight import lines_around
-from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+from langchain_jupyter.outline import render_diff
+from langchain_jupyter.render import Rendered
+from langchain_jupyter.sight import first_line, lines_around
+from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, answer, preceded
 from langchain_jupyter.tools.read import CELL, ReadCellArgs
 from langchain_jupyter.tools.run import rendered_run
 
@@ -139,8 +139,8 @@ class DeleteCell(JupyterTool):
         cell_id = resolve(call, arguments["cell"])
         handle = call.session.document.handle(cell_id)
         cell = call.session.delete(cell_id, caller=call.caller)
-        text = f"{handle} deleted ({cell.cell_type}): {neutral(first_line(cell.source))}"
-        return Rendered.of_text(text, {"status": "ok", "cell": cell_id})
+        text = f"{handle} deleted ({cell.cell_type}): {first_line(cell.source)}"
+        return answer(text, {"status": "ok", "cell": cell_id})
 
 
 def resolve(call: Call, text: str) -> str:
@@ -152,7 +152,7 @@ def _placed(call: Call, cell: Cell, verb: str) -> Rendered:
     document = call.session.document
     position = document.index(cell.id)
     text = f"{document.handle(cell.id)} {verb} at {position}. The cells around it:\n{lines_around(document, position)}"
-    return Rendered.of_text(text, {"status": "ok", "cell": cell.id, "position": position})
+    return answer(text, {"status": "ok", "cell": cell.id, "position": position})
 
 
 async def _edited(call: Call, old: str, cell: Cell, *, run: bool) -> Rendered:
@@ -160,6 +160,6 @@ async def _edited(call: Call, old: str, cell: Cell, *, run: bool) -> Rendered:
     changed = "changed" if old != cell.source else "unchanged: it stood so already"
     text = f"{handle} {changed}\n{render_diff(old, cell.source)}".rstrip()
     if not run:
-        return Rendered.of_text(text, {"status": "ok", "cell": cell.id})
+        return answer(text, {"status": "ok", "cell": cell.id})
     execution = await call.session.run_cell(cell.id, caller=call.caller, key=call.key, listener=call.emit)
-    return rendered_run(call, execution).preceded_by(text)
+    return preceded(text, rendered_run(call, execution))

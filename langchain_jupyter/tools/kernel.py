@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from langchain_jupyter.render import Rendered
-from langchain_jupyter.tools.base import Call, JupyterTool
+from langchain_jupyter.tools.base import Call, JupyterTool, answer, preceded
 from langchain_jupyter.tools.read import NoArgs
 from langchain_jupyter.tools.run import rendered_run
 
@@ -23,11 +23,11 @@ class InterruptKernel(JupyterTool):
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         execution = await call.session.interrupt()
         if execution is None:
-            return Rendered.of_text("Nothing was running.", {"status": "ok"})
+            return answer("Nothing was running.", {"status": "ok"})
         rendered = rendered_run(call, execution)
         if execution.finished:
             return rendered
-        return rendered.preceded_by("[The code does not stop when interrupted; restart_kernel() ends it.]")
+        return preceded("[The code does not stop when interrupted; restart_kernel() ends it.]", rendered)
 
 
 class RestartKernel(JupyterTool):
@@ -46,4 +46,4 @@ class RestartKernel(JupyterTool):
         stale = f"Stale until run again: {', '.join(ran[:40])}" if ran else "No cell had run"
         more = f" and {len(ran) - 40} more" if len(ran) > 40 else ""
         text = f"The kernel was restarted. All variables are gone. {stale}{more}."
-        return Rendered.of_text(text, {"status": "ok", "stale": ran})
+        return answer(text, {"status": "ok", "stale": ran})

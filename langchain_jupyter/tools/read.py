@@ -6,16 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from langchain_jupyter.models import Cell
-from langchain_jupyter.references import matcher
-from langchain_jupyter.render import (
-    Rendered,
-    render_cell,
-    render_cells,
-    render_outline,
-    render_output,
-    state_of,
-)
+from langchain_jupyter.outline import render_outline
+from langchain_jupyter.reading import render_output
+from langchain_jupyter.cells import render_cell, render_cells, state_of
+from langchain_jupyter.render import Rendered
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
 
 CELL = "Cell handle from get_notebook_info"
@@ -77,25 +71,19 @@ class ReadAllCells(JupyterTool):
     args_schema: type[BaseModel] = ReadAllCellsArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        find, start, limit = arguments["find"], max(arguments["start"], 0), max(arguments["limit"], 0)
         document, sight = call.session.document, call.session.sight(call.caller)
-        keep = matcher(find) if find else None
-        rows = [
-            (position, cell, document.handle(cell.id))
-            for position, cell in enumerate(document.cells())
-            if keep is None or keep(_text(cell))
-        ]
-        rendered, shown = render_cells(
-            rows,
-            total=len(document),
-            start=start,
-            limit=limit,
+        rendered = render_cells(
+            list(document.cells()),
+            handle_of=document.handle,
+            find=arguments["find"],
+            start=arguments["start"],
+            limit=arguments["limit"],
             outputs=arguments["outputs"],
             limits=call.limits,
             references=call.session.references,
             cell_of=call.session.cell_of_count,
         )
-        for cell_id in shown:
+        for cell_id in rendered.whole:
             sight.saw(document.cell(cell_id))
         sight.saw_order(document)
         return rendered
@@ -133,21 +121,12 @@ class ReadOutput(JupyterTool):
     args_schema: type[BaseModel] = ReadOutputArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        ref = arguments["output"].strip()
         return render_output(
-            arguments["output"],
+            ref,
+            call.session.references.get(ref),
             find=arguments["find"],
             start=arguments["start"],
             lines=arguments["lines"],
             limits=call.limits,
-            references=call.session.references,
         )
-
-
-def _text(cell: Cell) -> str:
-    """What `find` looks through: the source, and the text of the outputs."""
-    texts = [cell.source]
-    for output in cell.outputs:
-        data = output.get("data", {})
-        texts += [str(output.get(key, "")) for key in ("text", "ename", "evalue")]
-        texts += [str(value) for mime_type, value in data.items() if not mime_type.startswith("image/")]
-    return "\n".join(texts)

@@ -1,0 +1,104 @@
+# Two commands for a newcomer: make demo, make test. They need make and Python 3.11 or newer, and nothing else.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The first of these that runs and is new enough makes the environment; `make PYTHON=...` goes before them.
+PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
+
+# Without pip's warnings; an error is always shown.
+PIP_INSTALL := -m pip --disable-pip-version-check -q -q install
+
+# What needs only Python.
+PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
+
+.PHONY: help demo test test-all check format bench test-wheel constraints clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## Watch an agent analyse a data set in a new notebook
+	@$(BIN)/langchain-jupyter demo
+
+test: $(READY) ## Run every test that needs only Python
+	@$(PYTEST)
+
+# Tests that need Debian's Chromium (-m browser) or npm's proxies (-m servers) will be targets of their own, which install
+# what they need and join this list.
+test-all: check test test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
+
+check: $(READY) ## Lint, check the format, check the types (what CI runs)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(READY) ## Mend what ruff can mend
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+bench: $(READY) ## Measure speed against the bare libraries
+	@$(BIN)/python -m pytest -s benchmarks
+
+# Away from the source tree, so that nothing can be found there by chance.
+define USE_THE_WHEEL
+from importlib.metadata import entry_points
+import langchain_jupyter, langchain_jupyter.prompts as prompts
+assert "site-packages" in langchain_jupyter.__file__, langchain_jupyter.__file__
+assert prompts.get_prompt("data_analysis", notebook="a.ipynb").invoke({"messages": []}).messages[0].text
+assert entry_points(group="console_scripts")["langchain-jupyter"].load()
+print("The wheel works:", langchain_jupyter.__version__, "with the tasks", *prompts.task_names())
+endef
+export USE_THE_WHEEL
+
+test-wheel: $(READY) ## Build the wheel, install it elsewhere, import it and render a prompt
+	@rm -rf build/wheel
+	@echo "Building the wheel and installing it into build/wheel/venv ..."
+	@$(BIN)/python -m pip --disable-pip-version-check -q -q wheel --no-deps -w build/wheel .
+	@$(BIN)/python -m venv build/wheel/venv
+	@build/wheel/venv/bin/python $(PIP_INSTALL) -c constraints.txt build/wheel/*.whl
+	@elsewhere=$$(mktemp -d) && wheel=$$PWD/build/wheel/venv/bin/python && cd "$$elsewhere" \
+		&& "$$wheel" -I -W error -c "$$USE_THE_WHEEL" && rmdir "$$elsewhere"
+
+constraints: ## Renew constraints.txt with what resolves today
+	@$(find_python); echo "Resolving in build/constraints with $$python ..."; \
+	rm -rf build/constraints && mkdir -p build && "$$python" -m venv build/constraints
+	@build/constraints/bin/python $(PIP_INSTALL) '.[test]'
+	@{ sed -n '/^#/p' constraints.txt; \
+		build/constraints/bin/python -m pip --disable-pip-version-check list --format freeze --exclude langchain-jupyter \
+			--exclude pip --exclude setuptools --exclude wheel; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+	@rm -rf build/constraints
+	@echo "constraints.txt is new: $$(grep -c == constraints.txt) packages."
+
+clean: ## Remove what make made, the environment too
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Sets $$python, or says what is missing.
+define find_python
+python=; for candidate in $(PYTHONS); do \
+	if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "No Python 3.11 or newer found (tried: $(strip $(PYTHONS))). Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; \
+fi; \
+if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	echo "$$python cannot make virtual environments. Install its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; \
+fi
+endef
+
+$(READY): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c 'import pip' >/dev/null 2>&1; then \
+		$(find_python); \
+		echo "Making the virtual environment $(VENV) with $$("$$python" --version) and installing what is needed (minutes, once) ..."; \
+		"$$python" -m venv --clear $(VENV); \
+	else \
+		echo "Bringing $(VENV) up to date with pyproject.toml and constraints.txt ..."; \
+	fi
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test]'
+	@touch $@
