@@ -53,9 +53,9 @@ def render_diff(old: str, new: str, *, budget: int = _DIFF) -> str:
         new: The source after.
         budget: Characters of what is returned.
     """
-    if old == new:
-        return "[nothing changed]"
     before, after = printable(old).split("\n"), printable(new).split("\n")
+    if before == after:
+        return "[nothing changed that can be seen]" if old != new else "[nothing changed]"
     if len(before) * len(after) > _COMPARED:
         return f"[{len(before):,} lines became {len(after):,}]"
     lines = list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]

@@ -165,8 +165,8 @@ class NotebookSession:
         source = self.document.source(cell_id)
         count = source.count(old) if old else 0
         if count != 1:
-            times = "not" if count == 0 else f"{count} times"
-            raise TextNotFound(f"The text stands {times} in cell '{self.document.handle(cell_id)}'.")
+            times = "does not stand" if count == 0 else f"stands {count} times"
+            raise TextNotFound(f"The text {times} in cell '{self.document.handle(cell_id)}'.")
         return self.overwrite(cell_id, source.replace(old, new), caller=caller)
 
     def move(self, cell_id: str, before: str, *, caller: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from langchain_jupyter.errors import ToolError
 from langchain_jupyter.models import Cell
 from langchain_jupyter.outline import render_diff
 from langchain_jupyter.render import Rendered
@@ -161,5 +162,8 @@ async def _edited(call: Call, old: str, cell: Cell, *, run: bool) -> Rendered:
     text = f"{handle} {changed}\n{render_diff(old, cell.source)}".rstrip()
     if not run:
         return answer(text, {"status": "ok", "cell": cell.id})
-    execution = await call.session.run_cell(cell.id, caller=call.caller, key=call.key, listener=call.emit)
+    try:
+        execution = await call.session.run_cell(cell.id, caller=call.caller, key=call.key, listener=call.emit)
+    except ToolError as error:
+        return answer(f"{text}\nIt was not run: {error}", {"status": "failed", "cell": cell.id, "code": error.code})
     return preceded(text, rendered_run(call, execution))

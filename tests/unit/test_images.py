@@ -71,19 +71,23 @@ def test_transparency_is_white_in_a_jpeg() -> None:
     assert min(top) > 200
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])
-def test_every_mode_is_taken(mode: str) -> None:
-    data = encoded(Image.new(mode, (900, 20)), "PNG" if mode not in ("CMYK", "F") else "TIFF")
-    if mode in ("CMYK", "F"):
-        data = encoded(Image.new(mode, (900, 20)).convert("RGB"), "JPEG")
-
-    picture = images.fit(data, side=768, size=100_000)
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
+def test_every_mode_of_a_png_is_taken(mode: str) -> None:
+    picture = images.fit(encoded(Image.new(mode, (900, 20))), side=768, size=100_000)
 
     assert picture is not None
     assert picture.width == 768
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", encoded(noise())[:50_000], encoded(noise(), "JPEG")[:30], encoded(noise())[:40]])
+def test_an_image_for_print_is_taken() -> None:
+    picture = images.fit(encoded(Image.new("CMYK", (900, 20)), "JPEG"), side=768, size=100_000)
+
+    assert picture is not None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", encoded(noise())[:50_000], encoded(noise(), "JPEG")[:30], encoded(noise())[:40]]
+)
 def test_damaged_data_is_nothing(data: bytes) -> None:
     picture = images.fit(data, side=768, size=100_000)
 

@@ -24,12 +24,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_system_prompt_reads_as_reviewed() -> None:
-    check("prompts/system.md", prompts.system_text(notebook="analysis.ipynb", language="Python"))
+    check("prompts/system", prompts.system_text(notebook="analysis.ipynb", language="Python"))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_prompt_reads_as_reviewed(task: str) -> None:
-    check(f"prompts/{task}.md", prompts.task_text(task))
+    check(f"prompts/{task}", prompts.task_text(task))
 
 
 def test_the_tasks_are_those_of_the_folder() -> None:

@@ -1,0 +1,195 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from rich.console import Console
+from rich.markup import escape
+
+from langchain_jupyter import __version__
+from langchain_jupyter.errors import JupyterError, MissingExtra, UsageError
+from langchain_jupyter.prompts import system_prompt, task_names
+from langchain_jupyter.sight import first_line
+from langchain_jupyter.toolkit import JupyterToolkit
+
+app = typer.Typer(
+    help="LangChain agents in live Jupyter notebooks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+NotebookOption = Annotated[Path, typer.Option("--notebook", "-n", help="The .ipynb file; made if it is not there.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A chat model as provider:name.")]
+KernelOption = Annotated[str, typer.Option(help="Name of an installed kernel spec.")]
+TaskOption = Annotated[str, typer.Option("--prompt", "-p", help="Task prompt; `prompts` lists them.")]
+
+_SHOWN = 8
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """LangChain agents in live Jupyter notebooks."""
+    if version:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    notebook: Annotated[Path | None, typer.Option("--notebook", "-n", help="Where; a new file by default.")] = None,
+    model: ModelOption = "",
+) -> None:
+    """Watch an agent analyse a real data set in a new notebook."""
+    from langchain_jupyter.demo import TASK, script
+    from langchain_jupyter.testing import ScriptedModel
+
+    if model:
+        console.print(f"The model {escape(model)} does the task.")
+    else:
+        console.print(
+            "[bold]Scripted model:[/] this replays a written plan on a real kernel; no language model is asked. "
+            "--model provider:name lets one do the task."
+        )
+    path = notebook or _unused(Path("demo") / "diabetes.ipynb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _work(TASK, path, model or ScriptedModel(script()), kernel="python3", prompt="data_analysis")
+    _report(path)
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="What the agent is to do.")],
+    model: ModelOption,
+    notebook: NotebookOption = Path("notebook.ipynb"),
+    kernel: KernelOption = "python3",
+    prompt: TaskOption = "",
+) -> None:
+    """Let an agent do a task in a notebook."""
+    _work(task, notebook, model, kernel=kernel, prompt=prompt or None)
+    _report(notebook)
+
+
+@app.command()
+def tools(
+    preset: Annotated[str, typer.Argument(help="notebook, interpreter or read_only.")] = "notebook",
+    as_json: Annotated[bool, typer.Option("--json", help="In OpenAI's form.")] = False,
+) -> None:
+    """List the tools that a model gets."""
+    with _told():
+        selected = JupyterToolkit("none.ipynb", tools=preset).get_tools()
+    if as_json:
+        print(json.dumps([convert_to_openai_tool(tool) for tool in selected], indent=1))
+        return
+    for tool in selected:
+        console.print(f"[bold]{tool.name}[/] ({', '.join(tool.args)})\n    {escape(tool.description)}")
+
+
+@app.command()
+def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists them.")] = "") -> None:
+    """List the task prompts, or show one with the system prompt."""
+    with _told():
+        if name:
+            print(system_prompt(name, notebook="notebook.ipynb"))
+            return
+    for each in task_names():
+        console.print(each)
+
+
+class _told:
+    """Errors of ours as one paragraph, without a stack trace."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, JupyterError):
+            Console(stderr=True).print(f"[red]Error:[/] {escape(str(error))}")
+            raise typer.Exit(1) from error
+
+
+def _work(task: str, notebook: Path, model: Any, *, kernel: str, prompt: str | None) -> None:
+    """Run an agent, and tell what it does while it does it."""
+    with _told():
+        try:
+            from langchain_jupyter.agent import create_jupyter_agent
+        except ImportError as error:
+            raise MissingExtra("agents", "An agent") from error
+        with JupyterToolkit(notebook, kernel=kernel) as toolkit:
+            try:
+                agent = create_jupyter_agent(model, toolkit, task=prompt)
+            except (ImportError, ValueError) as error:
+                if isinstance(error, JupyterError):
+                    raise
+                raise UsageError(f"The model {model!r} cannot be used: {error}") from error
+            messages = {"messages": [("user", task)]}
+            for mode, event in agent.stream(messages, stream_mode=["updates", "custom"]):
+                _tell(mode, event)
+
+
+def _tell(mode: str, event: Any) -> None:
+    if mode == "custom":
+        _tell_output(event)
+        return
+    for update in event.values():
+        for message in (update or {}).get("messages", ()):
+            _tell_message(message)
+
+
+def _tell_message(message: BaseMessage) -> None:
+    if isinstance(message, AIMessage):
+        if message.text:
+            console.print(f"\n{escape(message.text)}")
+        for call in message.tool_calls:
+            what = first_line(str(next(iter(call["args"].values()), "")), 70)
+            console.print(f"[cyan]●[/] [bold]{call['name']}[/] [dim]{escape(what)}[/]")
+    elif isinstance(message, ToolMessage):
+        color = "green" if message.status == "success" else "red"
+        console.print(f"  [{color}]{escape(message.text.partition(chr(10))[0])}[/]")
+
+
+def _tell_output(event: Mapping[str, Any]) -> None:
+    """What a running cell has printed since the last event."""
+    text = str(event.get("text", ""))
+    for output in event.get("outputs", ()):
+        pictures = [kind for kind in output.get("mime_types", ()) if kind.startswith("image/")]
+        text += f"[{pictures[0]}]" if pictures else str(output.get("text", ""))
+    lines = [line for line in text.splitlines() if line.strip()]
+    for line in lines[-_SHOWN:]:
+        console.print(f"    [dim]{escape(line[:110])}[/]")
+
+
+def _report(notebook: Path) -> None:
+    """Where the notebook is, and a rendered page beside it where nbconvert is there to make one."""
+    console.print(f"\nNotebook: {notebook}")
+    try:
+        from nbconvert import HTMLExporter
+    except ImportError:
+        console.print("pip install nbconvert to get a rendered page beside it.", style="dim")
+        return
+    page, _ = HTMLExporter().from_filename(str(notebook))
+    target = notebook.with_suffix(".html")
+    target.write_text(page, encoding="utf-8")
+    console.print(f"Rendered: {target}")
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the next of its name that is free."""
+    number, free = 2, path
+    while free.exists():
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return free
+
+
+if __name__ == "__main__":
+    sys.exit(app())
