@@ -8,10 +8,10 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_jupyter.errors import MissingExtra
-from langchain_jupyter.prompts import system_prompt
-from langchain_jupyter.models import Cell, NotebookInfo
 from langchain_jupyter.cells import state_of
+from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.models import Cell, NotebookInfo
+from langchain_jupyter.prompts import system_prompt
 from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
@@ -23,6 +23,7 @@ except ImportError as error:
     raise MissingExtra("agents", "create_jupyter_agent") from error
 
 _CELLS = 11
+
 
 class JupyterMiddleware(AgentMiddleware):
     """Shows the model the notebook as it is now, at each call, without storing it in the thread.
@@ -38,9 +39,7 @@ class JupyterMiddleware(AgentMiddleware):
         super().__init__()
         self._toolkit = toolkit
 
-    def wrap_model_call(
-        self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]
-    ) -> ModelResponse:
+    def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
         """Add the state of the notebook to what the model sees."""
         state = self._toolkit.bridge.run(self._state)
         return handler(_with_state(request, state))

@@ -176,7 +176,7 @@ def _report(notebook: Path) -> None:
     except ImportError:
         console.print("pip install nbconvert to get a rendered page beside it.", style="dim")
         return
-    page, _ = HTMLExporter().from_filename(str(notebook))
+    page, _ = HTMLExporter().from_filename(str(notebook))  # type: ignore[no-untyped-call]
     target = notebook.with_suffix(".html")
     target.write_text(page, encoding="utf-8")
     console.print(f"Rendered: {target}")

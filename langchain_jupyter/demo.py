@@ -91,9 +91,7 @@ def script() -> list[Turn]:
 
 
 def _documented(markdown: str, code: str) -> AIMessage:
-    return calls(
-        tool_call("append_markdown_cell", source=markdown), tool_call("append_execute_code_cell", source=code)
-    )
+    return calls(tool_call("append_markdown_cell", source=markdown), tool_call("append_execute_code_cell", source=code))
 
 
 def _conclude(messages: Sequence[BaseMessage]) -> AIMessage:

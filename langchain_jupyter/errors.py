@@ -45,9 +45,7 @@ class MissingExtra(UsageError, ImportError):
     """
 
     def __init__(self, extra: str, needs: str) -> None:
-        super().__init__(
-            f"{needs} needs the extra '{extra}'. Install it: pip install 'langchain-jupyter[{extra}]'"
-        )
+        super().__init__(f"{needs} needs the extra '{extra}'. Install it: pip install 'langchain-jupyter[{extra}]'")
         self.extra = extra
 
 

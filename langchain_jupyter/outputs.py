@@ -40,9 +40,9 @@ class OutputChange:
 
 
 class Outputs:
-    """The outputs of one execution, built from its messages in order.
+    r"""The outputs of one execution, built from its messages in order.
 
-    Adjacent streams of one name are joined, with `\\r`, `\\b`, erase-line and cursor-up applied as a terminal would;
+    Adjacent streams of one name are joined, with `\r`, `\b`, erase-line and cursor-up applied as a terminal would;
     `clear_output(wait=True)` takes effect with the next output; a display that is updated changes in its place.
     """
 

@@ -75,7 +75,7 @@ class Drawing:
     def draw(self, parts: Sequence[Part], owner: str, budget: int) -> list[str | dict[str, Any]]:
         """Text and image blocks for all parts in order; each text counts one character more, for its line end.
 
-        The traceback and the last part are served first, then the others from the first on.
+        The traceback and the last other part are served first, then the rest from the first on.
 
         Args:
             parts: Filled in with what became of them.
@@ -83,7 +83,8 @@ class Drawing:
             budget: Characters of all texts.
         """
         room = budget - (2 * _GAP if len(parts) > 1 else 0)
-        for part in sorted(parts, key=lambda each: (not each.last, each is not parts[-1], each.index)):
+        final = next((part for part in reversed(parts) if not part.last), None)
+        for part in sorted(parts, key=lambda each: (not each.last, each is not final)):
             self._show(part, owner, min(self._limits.per_output, room))
             if not part.blocks:
                 break

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _FLUSH_INTERVAL = 0.05
 _INTERRUPT_PATIENCE = 5.0
 _RESULTS = 50
+_RESTARTED = "the kernel was restarted. All variables are gone; every cell is stale."
 _DIED = "the kernel ended (out of memory?) and was restarted. All variables are gone; every cell is stale."
 
 
@@ -361,7 +362,8 @@ class NotebookSession:
             left.cancel()
 
     def _busy(self, run: Run) -> Busy:
-        what = f"cell '{self.document.handle(run.cell_id)}'" if run.cell_id in self.document else "scratch code"
+        alive = run.cell_id is not None and run.cell_id in self.document
+        what = f"Cell '{self.document.handle(str(run.cell_id))}'" if alive else "Scratch code"
         seconds = run.snapshot().duration
         return Busy(
             f"{what} has been running for {seconds:.0f}s.",
@@ -409,12 +411,14 @@ class NotebookSession:
         limit = self._limit_runtime(run)
         try:
             writer.begin()
-            async for message in self.kernel.execute(code, allow_stdin=self._ask, store_history=run.cell_id is not None):
+            async for message in self.kernel.execute(
+                code, allow_stdin=self._ask, store_history=run.cell_id is not None
+            ):
                 run.take(message)
                 self._update_earlier(message)
                 writer.soon()
         except KernelDied:
-            run.died("the kernel was restarted. All variables are gone; every cell is stale." if run.interrupted else _DIED)
+            run.died(_RESTARTED if run.interrupted else _DIED)
         finally:
             if limit is not None:
                 limit.cancel()

@@ -6,8 +6,8 @@ import re
 
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
-from langchain_jupyter.models import Cell
 from langchain_jupyter.fences import neutral, one_line
+from langchain_jupyter.models import Cell
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")

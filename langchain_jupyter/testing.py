@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import PrivateAttr
-from typing_extensions import Self
+from pydantic import Field, PrivateAttr
 
 from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.models import KernelInfo
@@ -31,19 +30,18 @@ class ScriptedModel(BaseChatModel):
         seen: The messages of each call.
     """
 
-    seen: list[list[BaseMessage]] = []
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
     _turns: Iterator[Turn] = PrivateAttr()
 
     def __init__(self, turns: Iterable[Turn]) -> None:
         super().__init__()
-        self.seen = []
         self._turns = itertools.chain(turns, itertools.repeat("Done."))
 
     @property
     def _llm_type(self) -> str:
         return "scripted"
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:  # type: ignore[override]
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
         """The script knows which tools it calls."""
         return self
 

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import PrivateAttr
-from typing_extensions import Self
 
 from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.prompts import get_prompt
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import OutputLimits
-from langchain_jupyter.tools import JupyterTool, build_tools
+from langchain_jupyter.tools import build_tools
+from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.workspace import Workspace
 
 

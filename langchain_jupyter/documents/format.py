@@ -127,7 +127,7 @@ def split_lines(cell: Mapping[str, Any]) -> dict[str, Any]:
 def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
     import nbformat
 
-    notebook: dict[str, Any] = nbformat.convert(nbformat.from_dict(value), 4)
+    notebook: dict[str, Any] = nbformat.convert(nbformat.from_dict(value), 4)  # type: ignore[no-untyped-call]
     for cell in notebook["cells"]:
         cell.pop("id", None)  # random; ours follow from the text
     return notebook
@@ -202,9 +202,7 @@ def _joined_output(output: Mapping[str, Any]) -> dict[str, Any]:
         joined["text"] = _text(output.get("text", ""))
         joined.setdefault("name", "stdout")
     if isinstance(output.get("data"), Mapping):
-        joined["data"] = {
-            key: value if key.endswith("json") else _text(value) for key, value in output["data"].items()
-        }
+        joined["data"] = {key: value if key.endswith("json") else _text(value) for key, value in output["data"].items()}
     return joined
 
 
@@ -237,7 +235,8 @@ def _indent(text: str) -> str | None:
 def _members(text: str) -> tuple[list[tuple[str, str, str]], str]:
     """The top-level members, each with what stands before its value."""
     at = text.index("{") + 1
-    before, members = 0, []
+    before = 0
+    members: list[tuple[str, str, str]] = []
     while True:
         at = _skip(text, at)
         if text[at] == "}":

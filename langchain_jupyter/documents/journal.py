@@ -158,5 +158,5 @@ _APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
 
 
 def _place(value: Any) -> Place:
-    after, before = value if value else (None, None)
+    after, before = value or (None, None)
     return after, before

@@ -91,9 +91,7 @@ def _take_order(document: NotebookDocument, base: Sequence[str], theirs: Sequenc
 
 
 def _clash(names: Sequence[str], before: Snapshot | None, ours: Snapshot, theirs: Snapshot) -> bool:
-    return (
-        _changed(names, before, ours) and _changed(names, before, theirs) and _changed(names, ours, theirs)
-    )
+    return _changed(names, before, ours) and _changed(names, before, theirs) and _changed(names, ours, theirs)
 
 
 def differ(one: Snapshot, other: Snapshot) -> bool:

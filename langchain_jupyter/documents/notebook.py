@@ -43,12 +43,12 @@ class NotebookDocument:
         order: Goes up whenever cells come, go or move.
     """
 
-    def __init__(self, ydoc: Doc | None = None) -> None:
-        self.ydoc: Doc = Doc() if ydoc is None else ydoc
+    def __init__(self, ydoc: Doc[Any] | None = None) -> None:
+        self.ydoc: Doc[Any] = Doc() if ydoc is None else ydoc
         self._notebook = YNotebook(self.ydoc)
         # It pins every deleted output for ever: 20 runs of a 2 MB figure make a 40 MB document.
         self._notebook._undo_manager = None  # type: ignore[assignment]
-        self._cells: Array = self._notebook.ycells
+        self._cells: Array[Any] = self._notebook.ycells
         self.journal = Journal()
         self.order = 0
         self._recording = True
@@ -322,7 +322,7 @@ class NotebookDocument:
             KeyError: There is no such cell.
         """
         with self.ydoc.transaction():
-            youtputs: Array = self._ycell(cell_id)["outputs"]
+            youtputs: Array[Any] = self._ycell(cell_id)["outputs"]
             if change.rewritten or len(youtputs) != change.standing:
                 youtputs.clear()
                 youtputs.extend(_youtputs(change.everything))
@@ -375,8 +375,8 @@ class NotebookDocument:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _ycell(self, cell_id: str) -> Map:
-        ycell: Map = self._cells[self.index(cell_id)]
+    def _ycell(self, cell_id: str) -> Map[Any]:
+        ycell: Map[Any] = self._cells[self.index(cell_id)]
         return ycell
 
     def _position(self, place: Place, among: Sequence[str] | None = None) -> int:
@@ -404,7 +404,7 @@ class NotebookDocument:
             if path:
                 self._snapshots.pop(self._ids[path[0]], None)
             elif isinstance(event, ArrayEvent):
-                self._mirror(event.delta)
+                self._mirror(event.delta)  # type: ignore[attr-defined]
         self._changed()
 
     def _mirror(self, delta: Sequence[Mapping[str, Any]]) -> None:
@@ -446,10 +446,8 @@ def _outputs(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _youtputs(outputs: Sequence[Output]) -> list[Map]:
+def _youtputs(outputs: Sequence[Output]) -> list[Map[Any]]:
     return [
-        Map({**output, "text": Text(output["text"])})
-        if output["output_type"] == "stream"
-        else Map(dict(output))
+        Map({**output, "text": Text(output["text"])}) if output["output_type"] == "stream" else Map(dict(output))
         for output in outputs
     ]

@@ -28,7 +28,6 @@ def text_edits(old: str, new: str) -> Iterator[TextEdit]:
         yield TextEdit(first, first + len(before[left:right].encode()), text)
 
 
-
 def _common_prefix(a: str, b: str) -> int:
     """Number of leading characters that both texts share."""
     if a == b:

@@ -38,9 +38,7 @@ class Kernel(Protocol):
             KernelStartError: Unknown kernel spec, or the process ended before it answered.
         """
 
-    def execute(
-        self, code: str, *, allow_stdin: bool = False, store_history: bool = True
-    ) -> AsyncIterator[Message]:
+    def execute(self, code: str, *, allow_stdin: bool = False, store_history: bool = True) -> AsyncIterator[Message]:
         """Send one execute_request and yield what the kernel answers, until it is idle again.
 
         Ends after both the execute_reply and the idle status whose parent is this request; they may come in either

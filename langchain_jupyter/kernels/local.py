@@ -128,7 +128,7 @@ class LocalKernel:
     def _new_manager(self) -> AsyncKernelManager:
         if os.name != "posix":
             return AsyncKernelManager(kernel_name=self._spec, shutdown_wait_time=_STOP_TIMEOUT)
-        # Left to itself, jupyter_client names the sockets relative to the working directory, and the kernel's is another.
+        # Left to itself, jupyter_client names the sockets relative to the working directory; the kernel's is another.
         self._sockets = tempfile.TemporaryDirectory(prefix="jupyter-", ignore_cleanup_errors=True)
         return AsyncKernelManager(
             kernel_name=self._spec,
@@ -159,7 +159,7 @@ class LocalKernel:
 
     async def _watch(self, manager: AsyncKernelManager) -> None:
         """Notice within a second that the process has ended; no message tells it."""
-        while await manager.is_alive():
+        while await manager.is_alive():  # noqa: ASYNC110, a process sets no event
             await asyncio.sleep(_WATCH_INTERVAL)
         self._state = "dead"
         self._fail_waiting("The kernel's process has ended.")
@@ -177,9 +177,7 @@ class LocalKernel:
             raw = await source.get_msg()
             inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
             if inbox is not None:
-                inbox.put_nowait(
-                    Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {}))
-                )
+                inbox.put_nowait(Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {})))
 
 
 def _request(code: str, allow_stdin: bool, store_history: bool) -> dict[str, Any]:

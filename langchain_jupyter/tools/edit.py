@@ -79,9 +79,7 @@ class InsertMarkdownCell(JupyterTool):
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         before = resolve(call, arguments["cell"])
-        cell = call.session.insert(
-            "markdown", arguments["source"], caller=call.caller, key=call.key, before=before
-        )
+        cell = call.session.insert("markdown", arguments["source"], caller=call.caller, key=call.key, before=before)
         return _placed(call, cell, "added")
 
 

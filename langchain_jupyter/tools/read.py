@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from langchain_jupyter.cells import render_cell, render_cells, state_of
 from langchain_jupyter.outline import render_outline
 from langchain_jupyter.reading import render_output
-from langchain_jupyter.cells import render_cell, render_cells, state_of
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
 

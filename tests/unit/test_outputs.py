@@ -87,7 +87,8 @@ def test_pieces_of_a_stream_are_the_same_as_the_whole(pieces: list[str]) -> None
 
 @given(MESSAGES, st.lists(st.booleans(), min_size=20, max_size=20))
 def test_applying_each_change_gives_what_stands(messages: list[tuple[str, dict[str, Any]]], looks: list[bool]) -> None:
-    outputs, standing = Outputs(), []
+    outputs = Outputs()
+    standing: list[Any] = []
     for (kind, content), look in zip(messages, looks, strict=False):
         outputs.feed(kind, content)
         if look:

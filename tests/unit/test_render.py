@@ -541,7 +541,9 @@ def test_cells_are_shown_while_they_fit_and_then_how_to_go_on() -> None:
 
 
 def test_going_on_shows_every_cell_once() -> None:
-    cells, start, seen = notebook(30), 0, []
+    cells = notebook(30)
+    start: int | None = 0
+    seen: list[str] = []
     while start is not None:
         result = read(cells, OutputLimits(per_call=600), start=start)
         seen += result.whole
