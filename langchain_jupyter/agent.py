@@ -128,6 +128,7 @@ def _images_to_user(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
             pictures = [block for block in message.content if isinstance(block, dict) and block["type"] == "image"]
             rest = [block for block in message.content if block not in pictures]
             images += pictures
-            message = message.model_copy(update={"content": rest})
-        moved.append(message)
+            moved.append(message.model_copy(update={"content": rest}))
+        else:
+            moved.append(message)
     return [*moved, HumanMessage(content=images, name="notebook_images")] if images else moved

@@ -62,7 +62,7 @@ def demo(
         )
     path = notebook or _unused(Path("demo") / "diabetes.ipynb")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _work(TASK, path, model or ScriptedModel(script()), kernel="python3", prompt="data_analysis")
+    _work(TASK, path, model or ScriptedModel(script()), kernel="", prompt="data_analysis")
     _report(path)
 
 
@@ -71,7 +71,7 @@ def run(
     task: Annotated[str, typer.Argument(help="What the agent is to do.")],
     model: ModelOption,
     notebook: NotebookOption = Path("notebook.ipynb"),
-    kernel: KernelOption = "python3",
+    kernel: KernelOption = "",
     prompt: TaskOption = "",
 ) -> None:
     """Let an agent do a task in a notebook."""
@@ -88,7 +88,7 @@ def tools(
     with _told():
         selected = JupyterToolkit("none.ipynb", tools=preset).get_tools()
     if as_json:
-        print(json.dumps([convert_to_openai_tool(tool) for tool in selected], indent=1))
+        typer.echo(json.dumps([convert_to_openai_tool(tool) for tool in selected], indent=1))
         return
     for tool in selected:
         console.print(f"[bold]{tool.name}[/] ({', '.join(tool.args)})\n    {escape(tool.description)}")
@@ -99,7 +99,7 @@ def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists 
     """List the task prompts, or show one with the system prompt."""
     with _told():
         if name:
-            print(system_prompt(name, notebook="notebook.ipynb"))
+            typer.echo(system_prompt(name, notebook="notebook.ipynb"))
             return
     for each in task_names():
         console.print(each)

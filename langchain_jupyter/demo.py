@@ -29,13 +29,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.datasets import load_diabetes
 
-names = {"s1": "cholesterol", "s2": "ldl", "s3": "hdl", "s4": "chol_hdl", "s5": "log_triglycerides", "s6": "glucose"}
-data = load_diabetes(as_frame=True, scaled=False).frame.rename(columns={**names, "target": "progression"})
+names = dict(s1="cholesterol", s2="ldl", s3="hdl", s4="chol_hdl", s5="log_triglycerides", s6="glucose")
+data = load_diabetes(as_frame=True, scaled=False).frame
+data = data.rename(columns={**names, "target": "progression"})
 data.head()"""
 
 _QUALITY = """\
-print(f"{len(data)} patients, {data.duplicated().sum()} rows twice, {int(data.isna().sum().sum())} values missing")
-pd.DataFrame({"dtype": data.dtypes.astype(str), "distinct": data.nunique(), "min": data.min(), "max": data.max()})"""
+missing = int(data.isna().sum().sum())
+print(f"{len(data)} patients, {data.duplicated().sum()} rows twice, {missing} values missing")
+data.describe().T[["mean", "std", "min", "max"]].assign(distinct=data.nunique())"""
 
 _PLOT = """\
 strength = data.corr()["progression"].drop("progression").sort_values()
@@ -46,10 +48,9 @@ right.set_title("Progression by body mass index")
 plt.show()"""
 
 _MODEL = """\
-import time
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 

@@ -94,11 +94,13 @@ class KernelInfo:
         name: Kernel spec, such as "python3".
         language: Language of its code, lower case; "" until it has told.
         state: What it is doing.
+        display_name: How people call it; "" until it has told.
     """
 
     name: str
     language: str = ""
     state: KernelState = "not started"
+    display_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class NotebookSession:
             DocumentError: The notebook cannot be opened.
         """
         self.document = await self.store.open()
+        self.kernel.prefer(str(self.document.metadata.get("kernelspec", {}).get("name", "")))
         self._start_kernel()
 
     async def close(self) -> None:
@@ -384,6 +385,16 @@ class NotebookSession:
         except KernelStartError as error:
             raise KernelUnavailable(str(error), hint="The code has not run.") from error
 
+    def _name_kernel(self) -> None:
+        """Tell in a notebook that names no kernel which one runs it, so that others start the same."""
+        kernel, metadata = self.kernel.info, self.document.metadata
+        if metadata.get("kernelspec", {}).get("name") or not kernel.display_name:
+            return
+        spec = {"name": kernel.name, "display_name": kernel.display_name, "language": kernel.language}
+        self.document.set_notebook_metadata(
+            {**metadata, "kernelspec": spec, "language_info": {"name": kernel.language}}
+        )
+
     def _start_kernel(self) -> None:
         self._starting = asyncio.create_task(self.kernel.start())
         self._starting.add_done_callback(_retrieve)
@@ -398,6 +409,8 @@ class NotebookSession:
         if cell_id is not None and key:
             mark = {"key": _digest(key), "status": "running"}
             self.document.set_metadata(cell_id, METADATA_KEY, mark)
+        if cell_id is not None:
+            self._name_kernel()
         run = self.executions.begin(cell_id, key)
         if listener is not None:
             run.listeners.append(listener)

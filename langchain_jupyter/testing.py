@@ -91,6 +91,9 @@ class ScriptedKernel:
         """Always there, always idle."""
         return KernelInfo("scripted", "python", "idle")
 
+    def prefer(self, spec: str) -> None:
+        """It has no spec."""
+
     async def start(self) -> None:
         """Nothing to start."""
 

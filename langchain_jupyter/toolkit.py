@@ -31,7 +31,7 @@ class JupyterToolkit(BaseToolkit):
 
     Args:
         path: The .ipynb file. May be left out for the "interpreter" tools, which need none.
-        kernel: Name of an installed kernel spec.
+        kernel: Name of an installed kernel spec; "" for the one that the notebook names, or else python3.
         tools: "notebook" (default), "interpreter", "read_only", or names of tools.
         soft_wait: Seconds that a run is waited for before the tool answers `running`.
         max_runtime: Seconds after which a run is interrupted; None for never.
@@ -51,7 +51,7 @@ class JupyterToolkit(BaseToolkit):
         self,
         path: str | PathLike[str] | None = None,
         *,
-        kernel: str = "python3",
+        kernel: str = "",
         tools: str | Iterable[str] = "notebook",
         soft_wait: float = 30.0,
         max_runtime: float | None = None,

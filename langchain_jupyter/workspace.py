@@ -20,13 +20,13 @@ class Workspace:
 
     Args:
         path: The .ipynb file; None for code without a notebook.
-        kernel: Name of the kernel spec.
+        kernel: Name of a kernel spec; "" for the notebook's.
         soft_wait: Seconds that a run is waited for when the caller says nothing.
         max_runtime: Seconds after which a run is interrupted; None for never.
     """
 
     def __init__(
-        self, path: Path | None, *, kernel: str = "python3", soft_wait: float = 30.0, max_runtime: float | None = None
+        self, path: Path | None, *, kernel: str = "", soft_wait: float = 30.0, max_runtime: float | None = None
     ) -> None:
         self._path = path
         self._kernel = kernel
@@ -59,7 +59,7 @@ class Workspace:
     def _build(self) -> NotebookSession:
         store: DocumentStore = MemoryStore() if self._path is None else FileStore(self._path)
         cwd = Path.cwd() if self._path is None else self._path.absolute().parent
-        logger.info("%s: a file and a local kernel %s", store.path, self._kernel)
+        logger.info("%s: a file and a local kernel", store.path)
         return NotebookSession(
             store,
             LocalKernel(self._kernel, cwd=cwd),

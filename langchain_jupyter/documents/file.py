@@ -48,6 +48,7 @@ class FileStore:
         self._raws: dict[str, tuple[Mapping[str, Any], str]] = {}
         self._base: dict[str, Mapping[str, Any]] = {}
         self._base_metadata: dict[str, Any] = {}
+        self._raw_metadata = self._text.raw_metadata
         self._stamp: tuple[int, ...] | None = None
         self._version = self._saved_version = 0
         self._lock = asyncio.Lock()
@@ -70,8 +71,7 @@ class FileStore:
         Raises:
             DocumentError: Not a notebook, not readable, no such folder.
         """
-        self._path = Path(os.path.realpath(self._given))
-        _check_place(self._path, self._given)
+        self._path = await asyncio.to_thread(_located, self._given)
         self._journal = JournalFile(self._path)
         raw, self._stamp = await asyncio.to_thread(_read, self._path)
         if raw is not None:
@@ -145,7 +145,7 @@ class FileStore:
 
     def _know(self, text: ipynb.NotebookText) -> None:
         """Remember what the file holds, with the document's snapshots of it."""
-        self._text = text
+        self._text, self._raw_metadata = text, text.raw_metadata
         self._document.snapshot_all()
         for cell, raw in zip(text.cells, text.raws, strict=True):
             snapshot = self._document.snapshot(cell["id"])
@@ -193,8 +193,8 @@ class FileStore:
 
     def _relearn(self, text: ipynb.NotebookText) -> None:
         """Their file is the new base; a cell that now stands here as it stands there keeps its bytes."""
-        self._text = text
-        self._base_metadata = self._document.metadata
+        self._text, self._raw_metadata = text, text.raw_metadata
+        self._base_metadata = text.metadata
         self._base, self._raws = {}, {}
         for cell, raw in zip(text.cells, text.raws, strict=True):
             cell_id = cell["id"]
@@ -246,8 +246,8 @@ class FileStore:
     async def _write_out(self) -> None:
         version, edits, plan = self._version, len(self._journal), self._plan()
         metadata = self._document.metadata
-        raw_metadata = None if metadata != self._base_metadata else self._text.raw_metadata
-        content, raws = await asyncio.to_thread(self._serialise, plan, metadata, raw_metadata)
+        raw_metadata = self._raw_metadata if metadata == self._base_metadata else self._layout_metadata(metadata)
+        content, raws = await asyncio.to_thread(self._serialise, plan, raw_metadata)
         digest = _digest(content)
         self._journal.intend(digest, edits)
         try:
@@ -260,11 +260,11 @@ class FileStore:
         self._journal.saved(digest, edits)
         self._raws = raws
         self._base = {cell["id"]: cell for cell in plan}
-        self._base_metadata = metadata
+        self._base_metadata, self._raw_metadata = metadata, raw_metadata
         self._saved_version = version
 
     def _serialise(
-        self, plan: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], raw_metadata: str | None
+        self, plan: Sequence[Mapping[str, Any]], raw_metadata: str
     ) -> tuple[bytes, dict[str, tuple[Mapping[str, Any], str]]]:
         layout = self._text.layout
         raws: dict[str, tuple[Mapping[str, Any], str]] = {}
@@ -272,10 +272,11 @@ class FileStore:
             known = self._raws.get(cell["id"])
             same = known is not None and known[0] is cell
             raws[cell["id"]] = known if known is not None and same else (cell, layout.dump_cell(cell))
-        if raw_metadata is None:
-            raw_metadata = layout.dump(metadata, layout.indent or "")
         text = layout.join([raw for _, raw in raws.values()], raw_metadata)
         return text.encode("utf-8", "replace"), raws
+
+    def _layout_metadata(self, metadata: Mapping[str, Any]) -> str:
+        return self._text.layout.dump(metadata, self._text.layout.indent or "")
 
     def _set_aside(self, plan: Sequence[Mapping[str, Any]]) -> Path:
         """Write the notebook as we have it beside the file."""
@@ -297,11 +298,18 @@ class FileStore:
                 number += 1
 
 
-def _check_place(path: Path, given: Path) -> None:
+def _located(given: Path) -> Path:
+    """Where the file is, links followed.
+
+    Raises:
+        DocumentError: No file can be there.
+    """
+    path = given.resolve()
     if path.is_dir():
         raise DocumentError(f"{given} is a folder. Give the path of an .ipynb file in it.")
     if not path.parent.is_dir():
         raise DocumentError(f"There is no folder {path.parent}. Make it, or give another path.")
+    return path
 
 
 def _read(path: Path) -> tuple[bytes | None, tuple[int, ...] | None]:

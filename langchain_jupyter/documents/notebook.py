@@ -315,8 +315,9 @@ class NotebookDocument:
             ycell["execution_state"] = "running"
 
     def write_outputs(self, cell_id: str, change: OutputChange) -> None:
-        """Write what has come since the last write, the way JupyterLab's model follows: it appends outputs, extends
-        the last stream, or starts over; a change inside an earlier output would not be drawn.
+        """Write what has come since the last write, the way JupyterLab's model follows.
+
+        It appends outputs, extends the last stream, or starts over; a change inside an earlier output is not drawn.
 
         Raises:
             KeyError: There is no such cell.

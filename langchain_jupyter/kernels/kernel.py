@@ -31,6 +31,9 @@ class Kernel(Protocol):
     def info(self) -> KernelInfo:
         """Name, language and state, as far as known now."""
 
+    def prefer(self, spec: str) -> None:
+        """Use that kernel spec, the notebook's, unless another one was asked for. Before `start`."""
+
     async def start(self) -> None:
         """Be ready for code; does nothing if it is ready already.
 

@@ -18,6 +18,7 @@ from langchain_jupyter.errors import KernelDied, KernelStartError
 from langchain_jupyter.kernels.kernel import Channel, Message
 from langchain_jupyter.models import KernelInfo, KernelState
 
+_DEFAULT = "python3"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
@@ -27,14 +28,15 @@ class LocalKernel:
     """A child process that speaks Jupyter messaging, over Unix sockets where there are any.
 
     Args:
-        spec: Name of an installed kernel spec.
+        spec: Name of an installed kernel spec; "" for the notebook's, or else python3.
         cwd: Working directory of its code; the notebook's folder.
     """
 
-    def __init__(self, spec: str = "python3", *, cwd: Path | None = None) -> None:
-        self._spec = spec
+    def __init__(self, spec: str = "", *, cwd: Path | None = None) -> None:
+        self._spec = spec or _DEFAULT
+        self._asked = bool(spec)
         self._cwd = cwd
-        self._language = ""
+        self._language = self._display_name = ""
         self._state: KernelState = "not started"
         self._manager: AsyncKernelManager | None = None
         self._client: AsyncKernelClient | None = None
@@ -46,7 +48,11 @@ class LocalKernel:
 
     @property
     def info(self) -> KernelInfo:
-        return KernelInfo(self._spec, self._language, self._state)
+        return KernelInfo(self._spec, self._language, self._state, self._display_name)
+
+    def prefer(self, spec: str) -> None:
+        if not self._asked:
+            self._spec = spec or _DEFAULT
 
     def on_death(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -110,9 +116,12 @@ class LocalKernel:
             self._client = client = manager.client()
             client.start_channels()
             await client.wait_for_ready(timeout=_START_TIMEOUT)
-            self._language = manager.kernel_spec.language.lower() if manager.kernel_spec else ""
+            if (spec := manager.kernel_spec) is not None:
+                self._language, self._display_name = spec.language.lower(), spec.display_name
         except NoSuchKernel as error:
-            raise self._failed(f"There is no kernel spec {self._spec!r}. Installed: {_specs()}.") from error
+            raise self._failed(
+                f"There is no kernel spec {self._spec!r}. Installed: {_specs()}. Give one of them as kernel=."
+            ) from error
         except (RuntimeError, OSError) as error:
             await self._stop()
             raise self._failed(f"The kernel {self._spec!r} did not start: {error}") from error
