@@ -19,6 +19,8 @@ _FENCE = re.compile(rf"<(?=[{_INVISIBLE}]*(?:\s*/[\s{_INVISIBLE}]*)?(?:output|tr
 _UNBROKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _CHUNK = 200
 _REPEATS = 3
+_REACH = 40
+_LINE_ENDS = 8
 _CLIPPED = 200
 
 
@@ -64,28 +66,33 @@ def fenced(text: str, tag: str, budget: int, whole: Callable[[], str], *, fold: 
     Returns:
         Fences and notes, and whether something was left out; None if not even a head and a tail fit.
     """
-    rows = _rows(neutral(text), fold)
-    if sum(_cost(row, tag) for row in rows) <= budget + _CHUNK:
+    text = neutral(text)
+    front, back = _split(text, _REACH * budget)
+    rows = _rows(front, fold)
+    if not back and sum(_cost(row, tag) for row in rows) <= budget + _CHUNK:
         shown = _emit(rows, tag)
         if len(shown) <= budget:
             return shown, False
-    room = (
-        budget
-        - 2 * len(fence("", tag))
-        - len(f"[{len(text):,} of {len(text):,} characters left out]")
-        - len(ending := whole())
-        - 8
-    )
+    ending = whole()
+    longest = f"[{len(text):,} of {len(text):,} characters left out{ending}]"
+    room = budget - 2 * len(fence("", tag)) - len(longest) - _LINE_ENDS
     if room < 2:
         return None
     head = _take(rows, room // 2, tag)
-    tail = _take(rows[len(head) :][::-1], room - sum(_cost(row, tag) for row in head), tag)[::-1]
+    behind = _rows(back, fold) if back else rows[len(head) :]
+    tail = _take(behind[::-1], room - sum(_cost(row, tag) for row in head), tag)[::-1]
     if not head and not tail:
         return None
-    left = rows[len(head) : len(rows) - len(tail)]
-    note = _note("".join(row.text * (row.more + 1) for row in left), text, ending)
-    parts = [_emit(head, tag), note, _emit(tail, tag)]
+    parts = [_emit(head, tag), _note([*head, *tail], text, ending), _emit(tail, tag)]
     return "\n".join(part for part in parts if part), True
+
+
+def _split(text: str, reach: int) -> tuple[str, str]:
+    """What a head and a tail can be made of: all of a text and nothing, or the ends of one that is very long."""
+    if len(text) <= 2 * reach:
+        return text, ""
+    end, start = text.rfind("\n", 0, reach) + 1, text.find("\n", len(text) - reach) + 1
+    return text[: end or reach], text[start or len(text) - reach :]
 
 
 def _rows(text: str, fold: bool) -> list[_Row]:
@@ -140,11 +147,12 @@ def _more(row: _Row) -> str:
     return f"[the line above {row.more:,} times more]"
 
 
-def _note(left: str, text: str, ending: str) -> str:
-    lines = left.count("\n")
+def _note(shown: Sequence[_Row], text: str, ending: str) -> str:
+    lines = text.count("\n") - sum(row.text.count("\n") * (row.more + 1) for row in shown)
     if lines > 1:
         return f"[{lines:,} of {_count(text):,} lines left out{ending}]"
-    return f"[{len(left):,} of {len(text):,} characters left out{ending}]"
+    characters = len(text) - sum(len(row.text) * (row.more + 1) for row in shown)
+    return f"[{characters:,} of {len(text):,} characters left out{ending}]"
 
 
 def _count(text: str) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
 from langchain_jupyter.fences import neutral, one_line
-from langchain_jupyter.models import Cell
+from langchain_jupyter.models import Cell, Execution
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
@@ -25,6 +26,7 @@ class Sight:
         self.generation = generation
         self._sources: dict[str, str] = {}
         self._order: int | None = None
+        self._looked: dict[str, tuple[int, str]] = {}
 
     def saw(self, cell: Cell) -> None:
         """The caller was shown this cell, or wrote it."""
@@ -38,6 +40,24 @@ class Sight:
         """The caller itself changed the order, which was `before`."""
         if self._order == before:
             self._order = document.order
+
+    def unseen(self, execution: Execution) -> Execution:
+        """The execution with what came since this caller last looked at it, which is now."""
+        count, text = self._looked.get(execution.ref, (0, ""))
+        outputs = list(execution.outputs)
+        fresh = outputs[max(count - 1, 0) :]
+        if count and fresh:
+            now = fresh[0].get("text", "")
+            fresh[0] = {**fresh[0], "text": now.removeprefix(text)}
+            if now == text:
+                del fresh[0]
+        self.looked(execution)
+        return replace(execution, outputs=fresh)
+
+    def looked(self, execution: Execution) -> None:
+        """The caller was shown all outputs that an execution has so far."""
+        outputs = execution.outputs
+        self._looked[execution.ref] = (len(outputs), outputs[-1].get("text", "") if outputs else "")
 
     def check(self, document: NotebookDocument, cell_id: str) -> None:
         """Refuse if somebody else changed the cell since this caller last saw it; the text is seen thereby.

@@ -161,22 +161,22 @@ class JupyterTool(BaseTool):
         return (), {**arguments, "tool_call_id": tool_call_id or ""}
 
     async def _perform(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
+        session = await self._host.session()
+        call = self._describe(session, runtime, tool_call_id, arguments)
+        news = session.news(call.caller)
         try:
-            session = await self._host.session()
-            call = self._describe(session, runtime, tool_call_id, arguments)
             await _refresh(session)
             rendered = session.results.get(call.key) if self.effect in ("edit", "kernel") else None
             if rendered is None:
                 rendered = await self._call(call, **arguments)
                 session.results.put(call.key, rendered)
         except ToolError as error:
+            text = f"[{news}]\n{error}" if news else str(error)
             if not tool_call_id:
-                raise ToolException(str(error)) from error
+                raise ToolException(text) from error
             artifact = {"status": "failed", "code": error.code}
-            return ToolMessage(
-                str(error), tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact
-            ), None
-        if news := session.news(call.caller):
+            return ToolMessage(text, tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact), None
+        if news:
             rendered = preceded(f"[{news}]", rendered)
         return rendered.content, rendered.artifact
 

@@ -126,12 +126,12 @@ class WaitForExecution(JupyterTool):
 
     effect = "read"
     name: str = "wait_for_execution"
-    description: str = "Wait for an execution that is still running; gives its status and outputs."
+    description: str = "Wait for an execution that is still running; gives its status and what is new."
     args_schema: type[BaseModel] = WaitArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         execution = await call.session.wait(arguments["execution"], max(arguments["timeout"], 0))
-        return rendered_run(call, execution)
+        return rendered_run(call, call.session.sight(call.caller).unseen(execution))
 
 
 def rendered_run(call: Call, execution: Execution) -> Rendered:
@@ -141,6 +141,7 @@ def rendered_run(call: Call, execution: Execution) -> Rendered:
         handle = "scratch"
     else:
         handle = session.document.handle(cell_id) if cell_id in session.document else cell_id[:4]
+    session.sight(call.caller).looked(execution)
     return render_execution(
         execution,
         handle=handle,
