@@ -66,6 +66,8 @@ def fenced(text: str, tag: str, budget: int, whole: Callable[[], str], *, fold: 
     Returns:
         Fences and notes, and whether something was left out; None if not even a head and a tail fit.
     """
+    if budget <= len(fence("", tag)):
+        return None
     text = neutral(text)
     front, back = _split(text, _REACH * budget)
     rows = _rows(front, fold)
@@ -91,7 +93,8 @@ def _split(text: str, reach: int) -> tuple[str, str]:
     """What a head and a tail can be made of: all of a text and nothing, or the ends of one that is very long."""
     if len(text) <= 2 * reach:
         return text, ""
-    end, start = text.rfind("\n", 0, reach) + 1, text.find("\n", len(text) - reach) + 1
+    end = text.rfind("\n", 0, reach) + 1
+    start = text.find("\n", len(text) - reach, -1) + 1
     return text[: end or reach], text[start or len(text) - reach :]
 
 

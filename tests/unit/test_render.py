@@ -418,6 +418,27 @@ def test_a_single_long_line_is_cut_inside() -> None:
     check("render/cut_characters", text_of(result))
 
 
+def test_the_tail_of_a_very_long_line_is_its_own_end() -> None:
+    result = run(stream("x" * 1_000_000 + "END\n"), limits=OutputLimits(per_output=900))
+
+    assert "xEND\n</output>" in text_of(result)
+
+
+def test_an_output_of_very_many_lines_is_counted_in_full() -> None:
+    result = run(stream("".join(f"row {number}\n" for number in range(200_000))), limits=OutputLimits(per_output=400))
+
+    text = text_of(result)
+    shown = len(re.findall(r"^row \d+$", text, re.MULTILINE))
+    assert f"[{200_000 - shown:,} of 200,000 lines left out" in text
+    assert "row 199999\n</output>" in text
+
+
+def test_a_budget_without_room_for_a_fence_shows_no_empty_line() -> None:
+    result = run(stream("</output>"), limits=OutputLimits(per_output=1, per_call=18))
+
+    assert text_of(result) == "a1b2 ok 1.2s [8]"
+
+
 def test_runs_of_the_same_line_are_folded() -> None:
     result = run(stream("a\n" + "warning\n" * 199 + "b\n"))
 
