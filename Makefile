@@ -42,7 +42,7 @@ format: $(READY) ## Mend what ruff can mend
 	@$(BIN)/ruff format
 
 bench: $(READY) ## Measure speed against the bare libraries
-	@$(BIN)/python -m pytest -s benchmarks
+	@$(BIN)/python benchmarks/local.py
 
 # Away from the source tree, so that nothing can be found there by chance.
 define USE_THE_WHEEL

@@ -18,7 +18,7 @@ from langchain_jupyter.documents import format as ipynb
 from langchain_jupyter.documents import journal, merge
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.recovery import JournalFile
-from langchain_jupyter.errors import DocumentConflict, DocumentError
+from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class FileStore:
         self._lock = asyncio.Lock()
         self._autosave: asyncio.Task[None] | None = None
         self._fault: DocumentError | None = None
+        self._closed = False
 
     @property
     def path(self) -> str:
@@ -83,10 +84,11 @@ class FileStore:
         digest = None if raw is None else _digest(raw)
         edits, known = self._journal.recover(digest)
         self._journal.start(digest)
-        self._document.journal.keep = self._journal.append
         self._document.listen(self._changed)
         if edits:
             await self._replay(edits, known)
+            self._journal.adopt(digest, self._document.journal.since(0))
+        self._document.journal.keep = self._journal.append
         return self._document
 
     async def save(self) -> None:
@@ -115,7 +117,7 @@ class FileStore:
         fault, self._fault = self._fault, None
         if fault is not None:
             raise fault
-        if self._stamp is not None and _stamp(self._path) not in (self._stamp, None):
+        if _stamp(self._path) not in (self._stamp, None):
             async with self._lock:
                 conflict = await self._take_in()
             if conflict is not None:
@@ -123,8 +125,10 @@ class FileStore:
 
     async def close(self) -> None:
         """Save, and release the journal."""
+        self._closed = True
         if self._autosave is not None:
-            self._autosave.cancel()
+            async with self._lock:  # a save under way is not cut off: its thread would go on and overwrite ours
+                self._autosave.cancel()
             await asyncio.gather(self._autosave, return_exceptions=True)
         try:
             await self.save()
@@ -169,9 +173,9 @@ class FileStore:
 
     async def _take_in(self) -> DocumentConflict | None:
         """Merge what others wrote since we last read or wrote the file."""
-        if self._stamp is None or _stamp(self._path) in (self._stamp, None):
+        if _stamp(self._path) in (self._stamp, None):
             return None
-        text, stamp = await self._read_settled()
+        text, stamp, digest = await self._read_settled()
         clashing = merge.clashes(self._document, self._base, text.cells)
         conflict = None
         if clashing:
@@ -188,8 +192,18 @@ class FileStore:
             self._document.set_notebook_metadata(text.metadata)
         self._stamp = stamp
         self._relearn(text)
-        self._version += 1
+        if self._stands(text):
+            self._journal.saved(digest, len(self._journal))
+            self._saved_version = self._version
         return conflict
+
+    def _stands(self, text: ipynb.NotebookText) -> bool:
+        """Whether the document is what their file holds, so that there is nothing to save."""
+        return (
+            list(self._document.ids) == [cell["id"] for cell in text.cells]
+            and not any(merge.differ(self._document.snapshot(cell["id"]), cell) for cell in text.cells)
+            and self._document.metadata == text.metadata
+        )
 
     def _relearn(self, text: ipynb.NotebookText) -> None:
         """Their file is the new base; a cell that now stands here as it stands there keeps its bytes."""
@@ -207,13 +221,13 @@ class FileStore:
             if raw is not None and same:
                 self._raws[cell_id] = (snapshot, raw)
 
-    async def _read_settled(self) -> tuple[ipynb.NotebookText, tuple[int, ...] | None]:
+    async def _read_settled(self) -> tuple[ipynb.NotebookText, tuple[int, ...] | None, str]:
         """The file as others wrote it; read again for a second while it is half-written."""
         deadline = time.monotonic() + _HALF_WRITTEN
         while True:
             raw, stamp = await asyncio.to_thread(_read, self._path)
             try:
-                return await asyncio.to_thread(self._parse, raw or b""), stamp
+                return await asyncio.to_thread(self._parse, raw or b""), stamp, _digest(raw or b"")
             except DocumentError:
                 if time.monotonic() > deadline:
                     raise
@@ -223,7 +237,7 @@ class FileStore:
 
     def _changed(self) -> None:
         self._version += 1
-        if self._autosave is None or self._autosave.done():
+        if not self._closed and (self._autosave is None or self._autosave.done()):
             self._autosave = asyncio.create_task(self._save_soon())
 
     async def _save_soon(self) -> None:
@@ -249,12 +263,13 @@ class FileStore:
         raw_metadata = self._raw_metadata if metadata == self._base_metadata else self._layout_metadata(metadata)
         content, raws = await asyncio.to_thread(self._serialise, plan, raw_metadata)
         digest = _digest(content)
-        self._journal.intend(digest, edits)
         try:
+            self._journal.intend(digest, edits)
             self._stamp = await asyncio.to_thread(_replace, self._path, content)
-        except OSError as error:
+        except (OSError, NotKept) as error:
+            why = error.strerror if isinstance(error, OSError) else error.message.rstrip(".")
             raise DocumentError(
-                f"{self._given} cannot be saved: {error.strerror}. The file is as it was; "
+                f"{self._given} cannot be saved: {why}. The file is as it was; "
                 f"the changes are kept in {self._journal.path.name} until it can be."
             ) from error
         self._journal.saved(digest, edits)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,32 +39,51 @@ class JournalFile:
         """The edits to come apply to the file with that hash; None if there is no file yet."""
         self._base, self._lines = base, []
 
+    def adopt(self, base: str | None, edits: Sequence[Edit]) -> None:
+        """Take the place of what a dead process left: these edits apply to the file with that hash.
+
+        Raises:
+            NotKept: As `append`; what stood there is intact.
+        """
+        self._base, self._lines = base, [_line(edit.to_json()) for edit in edits]
+        if self._lines:
+            self._write(b"")
+            return
+        with contextlib.suppress(OSError):
+            self._fd = self._claim()
+            self.path.unlink(missing_ok=True)
+            self.close()
+
     def append(self, edit: Edit) -> None:
         """Keep an edit.
 
         Raises:
             NotKept: The disk is full, the folder cannot be written, or another process edits the notebook.
         """
-        line = json.dumps(edit.to_json()).encode() + b"\n"
+        line = _line(edit.to_json())
         self._write(line)
         self._lines.append(line)
 
     def intend(self, digest: str, edits: int) -> None:
         """A file with that hash, holding the first `edits` edits, is about to take the notebook's place."""
         if self._lines:
-            self._write(json.dumps({"saving": digest, "edits": edits}).encode() + b"\n")
+            self._write(_line({"saving": digest, "edits": edits}))
 
     def saved(self, digest: str, edits: int) -> None:
-        """The file with that hash is in place: only the later edits are still needed."""
-        self._base, later = digest, self._lines[edits:]
-        old, self._fd, self._lines = self._fd, None, later
+        """The file with that hash is in place: only the later edits are still needed.
+
+        Where the later ones cannot be written again, the whole stays: the record of the intent says which they are.
+        """
+        later, old = self._lines[edits:], self._fd
         if later:
-            temporary = self.path.with_name(self.path.name + ".new")
-            self._fd = self._create(temporary)
-            os.write(self._fd, self._header() + b"".join(later))
-            os.replace(temporary, self.path)
+            try:
+                self._fd = self._replaced(digest, later)
+            except OSError:
+                return
         elif old is not None:
+            self._fd = None
             self.path.unlink(missing_ok=True)
+        self._base, self._lines = digest, later
         if old is not None:
             os.close(old)
 
@@ -95,13 +115,14 @@ class JournalFile:
     def _write(self, line: bytes) -> None:
         try:
             if self._fd is None:
-                self._fd = self._create(self.path)
-                os.write(self._fd, self._header())
+                claimed = self._claim()
+                try:
+                    self._fd = self._replaced(self._base, self._lines)
+                finally:
+                    os.close(claimed)
             end = os.lseek(self._fd, 0, os.SEEK_END)
-            written = 0
             try:
-                while written < len(line):
-                    written += os.write(self._fd, line[written:])
+                _write_all(self._fd, line)
             except OSError:
                 os.ftruncate(self._fd, end)
                 raise
@@ -110,16 +131,43 @@ class JournalFile:
                 f"The edit cannot be written to {self.path}: {error.strerror}.", hint="Nothing was changed."
             ) from error
 
-    def _create(self, path: Path) -> int:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _lock(fd):
+    def _claim(self) -> int:
+        """The journal in its place, locked; an empty one if there was none."""
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not _lock(fd):
+                os.close(fd)
+                name = self.path.name.removeprefix(".").removesuffix(".journal")
+                raise NotKept(f"Another process is editing {name}.", hint="Nothing was changed.")
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(self.path)):
+                    return fd
+            os.close(fd)  # its owner has just removed or replaced it
+
+    def _replaced(self, base: str | None, lines: Sequence[bytes]) -> int:
+        """Put a new journal in the place of the old one, whole or not at all; it is open and locked."""
+        temporary = self.path.with_name(self.path.name + ".new")
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(fd)
+            os.ftruncate(fd, 0)
+            _write_all(fd, _line({"langchain_jupyter_journal": _VERSION, "base": base}) + b"".join(lines))
+            os.replace(temporary, self.path)
+        except OSError:
             os.close(fd)
-            raise NotKept(f"Another process is editing {path.name.removeprefix('.').removesuffix('.journal')}.")
-        os.ftruncate(fd, 0)
+            temporary.unlink(missing_ok=True)
+            raise
         return fd
 
-    def _header(self) -> bytes:
-        return json.dumps({"langchain_jupyter_journal": _VERSION, "base": self._base}).encode() + b"\n"
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(fd, data[written:])
 
 
 def _lock(fd: int) -> bool:
