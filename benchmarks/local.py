@@ -1,6 +1,6 @@
 """Speed as a ratio to the floor, measured in turn in the same run.
 
-    python benchmarks/local.py [--quick]
+python benchmarks/local.py [--quick]
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ async def starts(folder: Path) -> bool:
         await tool.ainvoke({"source": CODE})
         ours.append(1000 * (time.perf_counter() - started))
         await toolkit.aclose()
-    return report("cold start to the first result / bare kernel", statistics.median(ours), statistics.median(floors), 1.3)
+    return report(
+        "cold start to the first result / bare kernel", statistics.median(ours), statistics.median(floors), 1.3
+    )
 
 
 async def main() -> int:

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 from langchain_jupyter.errors import ExecutionNotFound
 from langchain_jupyter.kernels.kernel import Message
-from langchain_jupyter.models import ErrorInfo, Execution, Status
+from langchain_jupyter.models import Cell, ErrorInfo, Execution, Status
 from langchain_jupyter.outputs import OutputChange, Outputs
 
 Listener: TypeAlias = Callable[["Run", OutputChange], None]
 """Told what came, while it comes; runs on the toolkit's loop."""
 
 _KEPT = 200
+_RESULTS = 50
 
 
 class Run:
@@ -176,3 +177,38 @@ class Executions:
             oldest = next(iter(self._runs))
             del self._runs[oldest]
             self._keys = {key: ref for key, ref in self._keys.items() if ref != oldest}
+
+
+class Results:
+    """What tool calls have answered, by key, so that a repeated call does nothing twice."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        """The answer to that call; None if it was never made, or long ago."""
+        return self._kept.get(key) if key else None
+
+    def put(self, key: str, result: Any) -> None:
+        """Keep an answer; the oldest go."""
+        if key:
+            self._kept[key] = result
+            while len(self._kept) > _RESULTS:
+                del self._kept[next(iter(self._kept))]
+
+
+def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:
+    """The execution of an earlier process, as the cell tells it."""
+    error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
+    ended = mark.get("status") != "running"
+    return Execution(
+        ref="",
+        cell_id=cell.id,
+        status=mark["status"] if ended else "died",
+        execution_count=cell.execution_count,
+        outputs=cell.outputs,
+        error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
+        note="It ran before this process started and was not run again."
+        if ended
+        else "our process ended while it ran, and the kernel with it. It was not run again.",
+    )

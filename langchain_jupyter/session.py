@@ -18,21 +18,19 @@ from langchain_jupyter.errors import (
     KernelStartError,
     KernelUnavailable,
     NotACodeCell,
-    NotKept,
     TextNotFound,
 )
-from langchain_jupyter.executions import Executions, Listener, Run
+from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution
 from langchain_jupyter.kernels.kernel import Kernel, Message
-from langchain_jupyter.models import Cell, CellType, ErrorInfo, Execution, NotebookInfo
+from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo
 from langchain_jupyter.outputs import display_of
 from langchain_jupyter.references import References
 from langchain_jupyter.sight import Sight
+from langchain_jupyter.writer import OutputWriter
 
 logger = logging.getLogger(__name__)
 
-_FLUSH_INTERVAL = 0.05
 _INTERRUPT_PATIENCE = 5.0
-_RESULTS = 50
 _RESTARTED = "the kernel was restarted. All variables are gone; every cell is stale."
 _DIED = "the kernel ended (out of memory?) and was restarted. All variables are gone; every cell is stale."
 
@@ -326,7 +324,7 @@ class NotebookSession:
         mark = cell.metadata.get(METADATA_KEY)
         if not isinstance(mark, Mapping) or mark.get("key") != _digest(key):
             return None
-        return _past(cell, mark)
+        return past_execution(cell, mark)
 
     async def _outcome(self, known: Run | Execution, timeout: float) -> Execution:
         if isinstance(known, Execution):
@@ -420,7 +418,7 @@ class NotebookSession:
         return run
 
     async def _drive(self, run: Run, code: str, key: str) -> None:
-        writer = _Writer(self.document, run)
+        writer = OutputWriter(self.document, run)
         limit = self._limit_runtime(run)
         try:
             writer.begin()
@@ -471,91 +469,6 @@ class NotebookSession:
             if position < len(outputs) and "data" in outputs[position]:
                 outputs[position]["data"] = message.content["data"]
                 self.document.set_outputs(cell_id, outputs, cell.execution_count)
-
-
-class Results:
-    """What tool calls have answered, by key, so that a repeated call does nothing twice."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Any] = {}
-
-    def get(self, key: str) -> Any:
-        """The answer to that call; None if it was never made, or long ago."""
-        return self._kept.get(key) if key else None
-
-    def put(self, key: str, result: Any) -> None:
-        """Keep an answer; the oldest go."""
-        if key:
-            self._kept[key] = result
-            while len(self._kept) > _RESULTS:
-                del self._kept[next(iter(self._kept))]
-
-
-class _Writer:
-    """Carries the outputs of one run into the document, at most every 50 ms, and at its end."""
-
-    def __init__(self, document: NotebookDocument, run: Run) -> None:
-        self._document = document
-        self._run = run
-        self._timer: asyncio.TimerHandle | None = None
-        self._before: Mapping[str, Any] = {}
-
-    def begin(self) -> None:
-        if self._cell_id:
-            self._before = self._document.snapshot(self._cell_id)
-            self._document.begin_run(self._cell_id)
-
-    def soon(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush)
-
-    def end(self, key: str) -> None:
-        self._flush()
-        cell_id = self._cell_id
-        if not cell_id:
-            return
-        try:
-            self._document.end_run(cell_id, self._run.execution_count, self._before)
-            if key:
-                mark = {"key": key, "status": self._run.status}
-                self._document.set_metadata(cell_id, METADATA_KEY, mark)
-        except NotKept as error:
-            self._run.note = f"The outputs are not kept on disk yet: {error.message}"
-
-    @property
-    def _cell_id(self) -> str:
-        """Empty for scratch code, and when somebody has deleted the cell meanwhile."""
-        cell_id = self._run.cell_id
-        return cell_id if cell_id is not None and cell_id in self._document else ""
-
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        change = self._run.outputs.take()
-        if change is None:
-            return
-        if self._cell_id:
-            self._document.write_outputs(self._cell_id, change)
-        for listener in self._run.listeners:
-            listener(self._run, change)
-
-
-def _past(cell: Cell, mark: Mapping[str, Any]) -> Execution:
-    """The execution of an earlier process, as the cell tells it."""
-    error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
-    ended = mark.get("status") != "running"
-    return Execution(
-        ref="",
-        cell_id=cell.id,
-        status=mark["status"] if ended else "died",
-        execution_count=cell.execution_count,
-        outputs=cell.outputs,
-        error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
-        note="It ran before this process started and was not run again."
-        if ended
-        else "our process ended while it ran, and the kernel with it. It was not run again.",
-    )
 
 
 def _digest(key: str) -> str:

@@ -118,6 +118,10 @@ class JournalFile:
                 claimed = self._claim()
                 try:
                     self._fd = self._replaced(self._base, self._lines)
+                except OSError:
+                    if not os.fstat(claimed).st_size:
+                        self.path.unlink(missing_ok=True)
+                    raise
                 finally:
                     os.close(claimed)
             end = os.lseek(self._fd, 0, os.SEEK_END)

@@ -43,9 +43,7 @@ def an_empty_notebook(path: Path) -> Path:
 
 async def acknowledged_until_killed(path: Path, after: int) -> int:
     """Kill a child that edits, once it has acknowledged that many edits; how many it did acknowledge."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(path), stdout=asyncio.subprocess.PIPE
-    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(path), stdout=asyncio.subprocess.PIPE)
     assert child.stdout is not None
     count = 0
     async for line in child.stdout:
@@ -63,9 +61,7 @@ async def test_every_acknowledged_edit_is_there_once_after_a_kill(tmp_path: Path
     paths = [an_empty_notebook(tmp_path / f"{number}.ipynb") for number in range(8)]
 
     async with asyncio.timeout(30):
-        counts = await asyncio.gather(
-            *(acknowledged_until_killed(path, moments.randrange(1, 200)) for path in paths)
-        )
+        counts = await asyncio.gather(*(acknowledged_until_killed(path, moments.randrange(1, 200)) for path in paths))
 
     for path, count in zip(paths, counts, strict=True):
         store = FileStore(path)
@@ -74,7 +70,7 @@ async def test_every_acknowledged_edit_is_there_once_after_a_kill(tmp_path: Path
         for text in ("\n".join(document.source(i) for i in document.ids), path.read_text(encoding="utf-8")):
             assert [text.count(f"#{number}#") for number in range(count)] == [1] * count
         nbformat.validate(nbformat.read(path, as_version=4))
-        assert [file.name for file in tmp_path.glob(f".{path.name}*")] == []
+        assert [file.name for file in tmp_path.glob(f".{path.name}.journal*")] == []
 
 
 async def test_a_kill_between_the_renaming_and_the_new_journal_repeats_nothing(tmp_path: Path, monkeypatch) -> None:

@@ -16,8 +16,15 @@ from langchain_jupyter.errors import CellChanged, NotKept
 from langchain_jupyter.outputs import Outputs
 
 TEXTS = st.text(alphabet="ab \n🐍e\u0301é中👩\u200d🔬", max_size=30)
-STEPS = st.lists(st.tuples(st.sampled_from(["insert", "source", "move", "delete", "metadata", "outputs"]),
-                           st.integers(0, 9), st.integers(0, 9), TEXTS), max_size=15)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "source", "move", "delete", "metadata", "outputs"]),
+        st.integers(0, 9),
+        st.integers(0, 9),
+        TEXTS,
+    ),
+    max_size=15,
+)
 
 
 def a_document(*cell_ids: str) -> NotebookDocument:
@@ -208,9 +215,13 @@ def test_an_edit_that_cannot_be_kept_is_not_applied() -> None:
     document.journal.keep = refuse
     before = content(document)
 
-    for verb in (lambda: document.set_source("one", "x"), lambda: document.delete("one"),
-                 lambda: document.set_metadata("one", "k", 1), lambda: document.set_outputs("one", [], 1),
-                 lambda: document.insert(document.new_cell("code", ""))):
+    for verb in (
+        lambda: document.set_source("one", "x"),
+        lambda: document.delete("one"),
+        lambda: document.set_metadata("one", "k", 1),
+        lambda: document.set_outputs("one", [], 1),
+        lambda: document.insert(document.new_cell("code", "")),
+    ):
         with pytest.raises(NotKept):
             verb()
 

@@ -24,7 +24,7 @@ LAYERS = [
     | {"fences", "parts", "cells", "outline", "reading", "render"},
     {"server"},
     {"documents", "kernels"},
-    {"sight", "executions", "session"},
+    {"sight", "executions", "writer", "session"},
     {"workspace"},
     {"bridge", "tools", "prompts", "testing"},
     {"toolkit", "agent"},

@@ -1,0 +1,66 @@
+"""Outputs on their way from a run into the document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
+from langchain_jupyter.errors import NotKept
+from langchain_jupyter.executions import Run
+
+_FLUSH_INTERVAL = 0.05
+
+
+class OutputWriter:
+    """Carries the outputs of one run into the document, at most every 50 ms, and at its end."""
+
+    def __init__(self, document: NotebookDocument, run: Run) -> None:
+        self._document = document
+        self._run = run
+        self._timer: asyncio.TimerHandle | None = None
+        self._before: Mapping[str, Any] = {}
+
+    def begin(self) -> None:
+        """Clear what the cell showed."""
+        if self._cell_id:
+            self._before = self._document.snapshot(self._cell_id)
+            self._document.begin_run(self._cell_id)
+
+    def soon(self) -> None:
+        """Something came; it is written within 50 ms."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush)
+
+    def end(self, key: str) -> None:
+        """Write the rest, and journal the whole; `key` marks which tool call it was, empty for none."""
+        self._flush()
+        cell_id = self._cell_id
+        if not cell_id:
+            return
+        try:
+            self._document.end_run(cell_id, self._run.execution_count, self._before)
+            if key:
+                mark = {"key": key, "status": self._run.status}
+                self._document.set_metadata(cell_id, METADATA_KEY, mark)
+        except NotKept as error:
+            self._run.note = f"The outputs are not kept on disk yet: {error.message}"
+
+    @property
+    def _cell_id(self) -> str:
+        """Empty for scratch code, and when somebody has deleted the cell meanwhile."""
+        cell_id = self._run.cell_id
+        return cell_id if cell_id is not None and cell_id in self._document else ""
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        change = self._run.outputs.take()
+        if change is None:
+            return
+        if self._cell_id:
+            self._document.write_outputs(self._cell_id, change)
+        for listener in self._run.listeners:
+            listener(self._run, change)

@@ -1,0 +1,276 @@
+"""An .ipynb file: saved atomically, merged with what others write, nothing overwritten silently."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from langchain_jupyter.documents import file as file_module
+from langchain_jupyter.documents.file import FileStore
+from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
+
+
+def code(cell_id: str, source: str) -> dict[str, Any]:
+    return {"cell_type": "code", "execution_count": None, "id": cell_id, "metadata": {}, "outputs": [],
+            "source": source}
+
+
+def write(path: Path, *cells: dict[str, Any]) -> None:
+    value = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def sources(path: Path) -> dict[str, str]:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return {cell["id"]: cell["source"] for cell in notebook.cells}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "a.ipynb"
+    write(path, code("one", "1"), code("two", "2"), code("three", "3"))
+    return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own; needs root, and fails (it does not skip) without."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_opening_never_writes(path: Path) -> None:
+    before, stamp = path.read_bytes(), os.stat(path)
+
+    store = FileStore(path)
+    await store.open()
+    await store.close()
+
+    assert path.read_bytes() == before
+    assert os.stat(path) == stamp or os.stat(path).st_mtime_ns == stamp.st_mtime_ns
+    assert os.listdir(path.parent) == ["a.ipynb"]
+
+
+async def test_an_edit_is_in_the_journal_at_once_and_in_the_file_within_a_second(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+
+    document.set_source("one", "new")
+    kept = (path.parent / ".a.ipynb.journal").read_text()
+    async with asyncio.timeout(1.5):
+        while not store.saved:
+            await asyncio.sleep(0.01)
+
+    assert '"new"' in kept
+    assert sources(path)["one"] == "new"
+    assert os.listdir(path.parent) == ["a.ipynb"]
+    await store.close()
+
+
+async def test_permissions_are_kept_and_links_written_through(path: Path) -> None:
+    path.chmod(0o640)
+    link = path.with_name("link.ipynb")
+    link.symlink_to(path)
+    store = FileStore(link)
+    document = await store.open()
+
+    document.set_source("one", "new")
+    await store.close()
+
+    assert link.is_symlink()
+    assert sources(path)["one"] == "new"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_changes_that_do_not_clash_are_merged(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "ours")
+    theirs = code("one", "1") | {"outputs": [{"output_type": "stream", "name": "stdout", "text": "theirs"}]}
+
+    write(path, code("three", "3"), theirs, code("new", "inserted"))
+    await store.close()
+
+    assert list(document.ids) == ["three", "one", "new"]
+    assert sources(path) == {"three": "3", "one": "ours", "new": "inserted"}
+    assert document.snapshot("one")["outputs"][0]["text"] == "theirs"
+
+
+async def test_what_others_wrote_is_not_written_again(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    write(path, code("one", "theirs"), code("two", "2"), code("three", "3"))
+    stamp = path.stat().st_mtime_ns
+
+    await store.refresh()
+
+    assert document.source("one") == "theirs"
+    assert store.saved
+    await store.close()
+    assert path.stat().st_mtime_ns == stamp
+
+
+async def test_a_clash_is_told_once_and_both_versions_are_kept(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "ours")
+    document.set_source("two", "ours too")
+    write(path, code("one", "theirs"), code("two", "2"), code("three", "3"))
+
+    with pytest.raises(DocumentConflict) as caught:
+        await store.save()
+    await store.save()
+    await store.refresh()
+
+    assert caught.value.cells == ("one",)
+    assert sources(path) == {"one": "theirs", "two": "ours too", "three": "3"}
+    assert sources(Path(caught.value.copy))["one"] == "ours"
+    await store.close()
+
+
+async def test_a_file_made_by_others_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    store = FileStore(path)
+    document = await store.open()
+    document.insert(code("ours", "ours"))
+    write(path, code("theirs", "theirs"))
+
+    await store.close()
+
+    assert sources(path) == {"theirs": "theirs", "ours": "ours"}
+
+
+async def test_a_half_written_file_is_waited_for(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    write(path, code("one", "theirs"), code("two", "2"), code("three", "3"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+
+    refreshing = asyncio.create_task(store.refresh())
+    await asyncio.sleep(0.15)
+    path.write_bytes(whole)
+    await refreshing
+
+    assert document.source("one") == "theirs"
+    await store.close()
+
+
+async def test_a_vanished_file_is_saved_again_with_the_next_edit(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    path.unlink()
+
+    document.set_source("one", "new")
+    await store.close()
+
+    assert sources(path) == {"one": "new", "two": "2", "three": "3"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "", "\ufeff", '{"nbformat": 4}'])
+async def test_what_is_not_a_notebook_is_refused_and_left(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(DocumentError, match="cannot be opened"):
+        await FileStore(path).open()
+
+    assert path.read_text(encoding="utf-8") == text
+
+
+async def test_folders_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="is a folder"):
+        await FileStore(tmp_path).open()
+    with pytest.raises(DocumentError, match="There is no folder"):
+        await FileStore(tmp_path / "gone" / "a.ipynb").open()
+
+
+async def test_a_read_only_file_keeps_its_content_and_the_edit_its_journal(path: Path) -> None:
+    before = path.read_bytes()
+    path.chmod(0o444)
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "new")
+
+    with pytest.raises(DocumentError, match="read-only"):
+        await store.close()
+
+    assert path.read_bytes() == before
+    path.chmod(0o644)
+    again = FileStore(path)
+    document = await again.open()
+    assert document.source("one") == "new"
+    await again.close()
+    assert sources(path)["one"] == "new"
+
+
+async def test_in_a_read_only_folder_an_edit_is_refused(small_disk: Path) -> None:
+    path = small_disk / "a.ipynb"
+    write(path, code("one", "1"))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    store = FileStore(path)
+    document = await store.open()
+
+    with pytest.raises(NotKept):
+        document.set_source("one", "new")
+
+    assert document.source("one") == "1"
+    await store.close()
+    assert sources(path) == {"one": "1"}
+
+
+async def test_on_a_full_disk_an_edit_is_refused_and_later_works(small_disk: Path) -> None:
+    path, ballast = small_disk / "a.ipynb", small_disk / "ballast"
+    write(path, code("one", "1"))
+    before = path.read_bytes()
+    store = FileStore(path)
+    document = await store.open()
+    with pytest.raises(OSError, match="space"), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+    with pytest.raises(NotKept):
+        document.set_source("one", "new")
+
+    assert document.source("one") == "1"
+    assert path.read_bytes() == before
+    ballast.unlink()
+    document.set_source("one", "later")
+    await store.close()
+    assert sources(path) == {"one": "later"}
+    assert os.listdir(small_disk) == ["a.ipynb"]
+
+
+async def test_a_second_process_is_refused_while_edits_are_unsaved(path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(file_module, "_SAVE_AFTER", 60)
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "ours")
+    script = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom langchain_jupyter.documents.file import FileStore\n"
+        "from langchain_jupyter.errors import NotKept\n"
+        "async def main():\n"
+        "    document = await FileStore(Path(sys.argv[1])).open()\n"
+        "    try:\n        document.set_source('two', 'x')\n"
+        "    except NotKept as error:\n        print(error, document.source('two'))\n"
+        "asyncio.run(main())"
+    )
+
+    other = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+
+    assert "Another process is editing a.ipynb" in other.stdout
+    await store.close()
+    assert sources(path) == {"one": "ours", "two": "2", "three": "3"}
