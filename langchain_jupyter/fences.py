@@ -42,6 +42,11 @@ def neutral(text: str) -> str:
     return _FENCE.sub(r"<\\", text)
 
 
+def restored(text: str) -> str:
+    """What `neutral` was given: a model copies what it was shown."""
+    return text.replace("<\\", "<")
+
+
 def one_line(text: str, limit: int = _CLIPPED) -> str:
     """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters."""
     flat = _UNBROKEN.sub(" ", neutral(_ANSI.sub("", text[: 20 * limit])))

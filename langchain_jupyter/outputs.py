@@ -219,9 +219,11 @@ class _Stream:
 
 
 def clean(value: Any) -> Any:
-    """JSON that UTF-8 can hold: lone surrogates become U+FFFD, at any depth."""
+    """JSON that a document can hold: lone surrogates become U+FFFD, integers beyond 64 bits text, at any depth."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, int):  # pycrdt panics, with a BaseException
+        return value if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, Mapping):
         return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

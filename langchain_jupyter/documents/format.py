@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
+from langchain_jupyter.outputs import clean
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 _VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SPLIT = ("application/javascript", "image/svg+xml")
+_FOREIGN = re.compile(r"\d{19}|\\u[dD][89a-fA-F]")
+"""Where a document may be unable to hold what JSON can: integers beyond 64 bits, lone surrogates."""
 _MEMBERS = ("cells", "metadata", "nbformat", "nbformat_minor")
 _DECODER = json.JSONDecoder()
 
@@ -97,10 +101,14 @@ def parse(text: str) -> NotebookText:
     except RecursionError as error:
         raise NotANotebook("it is nested too deeply") from error
     major = value.get("nbformat") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(major, int) or not ("cells" in value or "worksheets" in value):
+    if not isinstance(value, dict) or not isinstance(major, int):
         raise NotANotebook("it is JSON, but not a notebook")
     if major > 4 or major < 3:
         raise NotANotebook(f"its format is nbformat {major}; 3 and 4 can be opened")
+    if ("cells" if major == 4 else "worksheets") not in value:
+        raise NotANotebook("it is JSON, but not a notebook")
+    if _FOREIGN.search(text):
+        value = clean(value)
     if major == 3:
         text = json.dumps(_upgraded(value), indent=1, ensure_ascii=False) + "\n"
         value = json.loads(text)
@@ -127,7 +135,10 @@ def split_lines(cell: Mapping[str, Any]) -> dict[str, Any]:
 def _upgraded(value: dict[str, Any]) -> dict[str, Any]:
     import nbformat
 
-    notebook: dict[str, Any] = nbformat.convert(nbformat.from_dict(value), 4)  # type: ignore[no-untyped-call]
+    try:
+        notebook: dict[str, Any] = nbformat.convert(nbformat.from_dict(value), 4)  # type: ignore[no-untyped-call]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NotANotebook("it says that it is nbformat 3, but cannot be converted") from error
     for cell in notebook["cells"]:
         cell.pop("id", None)  # random; ours follow from the text
     return notebook
@@ -169,7 +180,7 @@ def _with_ids(
     named, kept = [], []
     for position, (cell, raw) in enumerate(zip(cells, raws, strict=True)):
         cell_id = cell.get("id")
-        fine = cell_id in good and cell_id not in used
+        fine = isinstance(cell_id, str) and cell_id in good and cell_id not in used
         if not fine:
             cell_id = next(c for c in _candidates(position, cell["source"]) if c not in used | good)
         used.add(str(cell_id))

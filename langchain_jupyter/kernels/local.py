@@ -146,8 +146,14 @@ class LocalKernel:
             shutdown_wait_time=_STOP_TIMEOUT,
         )
 
+    def _remove_sockets(self) -> None:
+        if self._sockets is not None:
+            self._sockets.cleanup()
+            self._sockets = None
+
     def _failed(self, message: str) -> KernelStartError:
         self._state, self._manager = "dead", None
+        self._remove_sockets()
         return KernelStartError(message)
 
     async def _stop(self) -> None:
@@ -162,9 +168,7 @@ class LocalKernel:
         if manager is not None:
             with contextlib.suppress(ProcessLookupError):
                 await manager.shutdown_kernel(now=self._state == "busy")
-        if self._sockets is not None:
-            self._sockets.cleanup()
-            self._sockets = None
+        self._remove_sockets()
 
     async def _watch(self, manager: AsyncKernelManager) -> None:
         """Notice within a second that the process has ended; no message tells it."""

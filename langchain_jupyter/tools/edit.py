@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from langchain_jupyter.errors import ToolError
+from langchain_jupyter.fences import restored
 from langchain_jupyter.models import Cell
 from langchain_jupyter.outline import render_diff
 from langchain_jupyter.render import Rendered
@@ -107,7 +108,11 @@ class EditCellSource(JupyterTool):
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         cell_id = resolve(call, arguments["cell"])
-        old, cell = call.session.replace_text(cell_id, arguments["old"], arguments["new"], caller=call.caller)
+        old, new = arguments["old"], arguments["new"]
+        source = call.session.document.source(cell_id)
+        if old not in source and restored(old) in source:
+            old, new = restored(old), restored(new)
+        old, cell = call.session.replace_text(cell_id, old, new, caller=call.caller)
         return await _edited(call, old, cell, run=arguments["run"])
 
 

@@ -1,11 +1,14 @@
 """An .ipynb file: saved atomically, merged with what others write, nothing overwritten silently."""
 
+
+
 import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,14 @@ from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
 
 
 def code(cell_id: str, source: str) -> dict[str, Any]:
-    return {"cell_type": "code", "execution_count": None, "id": cell_id, "metadata": {}, "outputs": [],
-            "source": source}
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": cell_id,
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
 
 
 def write(path: Path, *cells: dict[str, Any]) -> None:
@@ -48,6 +57,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Write until the disk is full."""
+    with suppress(OSError), open(ballast, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 async def test_opening_never_writes(path: Path) -> None:
@@ -236,9 +252,7 @@ async def test_on_a_full_disk_an_edit_is_refused_and_later_works(small_disk: Pat
     before = path.read_bytes()
     store = FileStore(path)
     document = await store.open()
-    with pytest.raises(OSError, match="space"), open(ballast, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    fill(ballast)
 
     with pytest.raises(NotKept):
         document.set_source("one", "new")

@@ -1,5 +1,7 @@
 """Our process is killed: whatever was acknowledged is there afterwards, once."""
 
+
+
 import asyncio
 import json
 import random

@@ -242,3 +242,13 @@ def test_no_kernel_outlives_an_interpreter_that_forgot_to_close(tmp_path: Path) 
 
     assert done.returncode == 0, done.stderr
     assert not Path(f"/proc/{done.stdout.strip()}").exists()
+
+
+def test_text_that_looks_like_a_fence_can_be_edited_as_it_was_shown(bench: Bench) -> None:
+    cell = bench("append_markdown_cell", source="a <output> b").artifact["cell"]
+    shown = bench("read_cell", cell=cell).text.split("\n")[2]
+
+    edited = bench("edit_cell_source", cell=cell, old=shown, new=shown.replace("b", "c"))
+
+    assert edited.status == "success"
+    assert bench.toolkit.bridge.run(bench.toolkit.session).document.source(cell) == "a <output> c"

@@ -1,5 +1,7 @@
 """The text of a file: what nobody touched keeps its bytes; what is older is converted; what is no notebook is told."""
 
+
+
 import json
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,24 @@ from langchain_jupyter.documents.file import FileStore
 
 def notebook(**more: Any) -> dict[str, Any]:
     cells = [
-        {"cell_type": "code", "execution_count": 3, "id": "first", "metadata": {"deep": {"er": [1, {"x": None}]}},
-         "outputs": [{"name": "stdout", "output_type": "stream", "text": ["é🐍\n", "b"]}], "source": ["a = 1\n", "b"]},
+        {
+            "cell_type": "code",
+            "execution_count": 3,
+            "id": "first",
+            "metadata": {"deep": {"er": [1, {"x": None}]}},
+            "outputs": [{"name": "stdout", "output_type": "stream", "text": ["é🐍\n", "b"]}],
+            "source": ["a = 1\n", "b"],
+        },
         {"source": "# as a string", "id": "second", "metadata": {}, "cell_type": "markdown"},
         {"cell_type": "code", "execution_count": None, "id": "third", "metadata": {}, "outputs": [], "source": []},
         {"cell_type": "raw", "id": "last", "metadata": {}, "source": ["the end"]},
     ]
-    return {"cells": cells, "metadata": {"é": "ü", "kernelspec": {"name": "p", "display_name": "P"}},
-            "nbformat": 4, "nbformat_minor": 5} | more
+    return {
+        "cells": cells,
+        "metadata": {"é": "ü", "kernelspec": {"name": "p", "display_name": "P"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    } | more
 
 
 BIG = notebook(metadata={"big": 2**53 + 1, "float": 1.0, "exponent": 1e300})
@@ -61,6 +73,7 @@ async def test_one_change_leaves_every_other_byte(tmp_path: Path, name: str) -> 
     assert after.endswith(tail)
     changed = json.loads(after.removeprefix("\ufeff"))
     assert changed["cells"][1]["source"] == ["new"]
+    changed.pop("more", None)  # not in the schema, and kept all the same
     nbformat.validate(changed)
 
 
@@ -81,6 +94,15 @@ async def test_huge_integers_in_a_cell_survive_a_change_elsewhere(tmp_path: Path
     after = await saved_with_one_change(tmp_path / "a.ipynb", json.dumps(made, indent=1))
 
     assert json.loads(after)["cells"][0]["metadata"]["huge"] == value
+
+
+async def test_a_lone_surrogate_in_a_file_survives_a_change_elsewhere(tmp_path: Path) -> None:
+    made = notebook()
+    made["cells"][0]["source"] = ["a\ud800b"]
+
+    after = await saved_with_one_change(tmp_path / "a.ipynb", json.dumps(made, indent=1))
+
+    assert json.loads(after)["cells"][0]["source"] == ["a\ud800b"]
 
 
 @pytest.mark.parametrize("cell_id", ["first", "second"])
@@ -113,8 +135,16 @@ async def test_older_minor_versions_get_the_same_ids_each_time(tmp_path: Path, m
 
 
 async def test_version_3_is_converted_with_the_same_ids_each_time(tmp_path: Path) -> None:
-    old = nbformat.v3.new_notebook(worksheets=[nbformat.v3.new_worksheet(cells=[
-        nbformat.v3.new_code_cell("1 + 1", prompt_number=1), nbformat.v3.new_text_cell("markdown", "text")])])
+    old = nbformat.v3.new_notebook(
+        worksheets=[
+            nbformat.v3.new_worksheet(
+                cells=[
+                    nbformat.v3.new_code_cell("1 + 1", prompt_number=1),
+                    nbformat.v3.new_text_cell("markdown", "text"),
+                ]
+            )
+        ]
+    )
     text = json.dumps(old)
     ids = [cell["id"] for cell in ipynb.parse(text).cells]
 

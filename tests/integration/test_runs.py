@@ -1,0 +1,170 @@
+"""A session on a real kernel: what reaches the document, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from langchain_jupyter.documents.memory import MemoryStore
+from langchain_jupyter.errors import KernelStartError
+from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.models import Cell, Execution
+from langchain_jupyter.session import NotebookSession
+
+
+@pytest.fixture
+async def session(tmp_path: Path) -> AsyncIterator[NotebookSession]:
+    session = NotebookSession(MemoryStore(), LocalKernel(cwd=tmp_path), ask=True)
+    await session.open()
+    yield session
+    await session.close()
+
+
+async def run(session: NotebookSession, source: str, timeout: float = 30) -> tuple[Execution, Cell]:
+    execution = await session.insert_and_run(source, caller="test", timeout=timeout)
+    return execution, session.document.cell(str(execution.cell_id))
+
+
+async def test_outputs_reach_the_document_while_the_cell_runs(session: NotebookSession) -> None:
+    running, cell = await run(session, "import time\nprint('early', flush=True)\ntime.sleep(2)\nprint('late')", 1)
+
+    assert running.status == "running"
+    assert cell.running
+    assert cell.outputs[0]["text"] == "early\n"
+
+    await session.wait(running.ref, 10)
+    ended = session.document.cell(cell.id)
+
+    assert not ended.running
+    assert ended.outputs[0]["text"] == "early\nlate\n"
+    assert ended.execution_count == 1
+
+
+async def test_what_is_in_the_document_is_what_the_execution_says(session: NotebookSession) -> None:
+    source = (
+        "import sys\nfrom IPython.display import display, clear_output\n"
+        "print('gone')\nclear_output(wait=True)\nprint('kept')\nprint('warn', file=sys.stderr)\n"
+        "handle = display('first', display_id=True)\nhandle.update('second')\nprint('50%\\r100%')\n'last'"
+    )
+
+    execution, cell = await run(session, source)
+
+    assert list(cell.outputs) == list(execution.outputs)
+    assert [output["output_type"] for output in cell.outputs] == [
+        "stream", "stream", "display_data", "stream", "execute_result",
+    ]  # fmt: skip
+    assert [output.get("text") for output in cell.outputs] == ["kept\n", "warn\n", None, "100%\n", None]
+    assert cell.outputs[2]["data"]["text/plain"] == "'second'"
+
+
+async def test_a_display_of_an_earlier_cell_is_updated_in_its_place(session: NotebookSession) -> None:
+    _, shown = await run(session, "from IPython.display import display\nhandle = display('before', display_id=True)")
+
+    await run(session, "handle.update('after')")
+
+    assert session.document.cell(shown.id).outputs[0]["data"]["text/plain"] == "'after'"
+
+
+async def test_input_is_asked_for_and_answered_in_the_same_execution(session: NotebookSession) -> None:
+    asked, _ = await run(session, "name = input('name? ')\nname.upper()")
+    session.answer(asked.ref, "ada")
+    ended = await session.wait(asked.ref, 10)
+
+    assert (asked.status, asked.prompt) == ("input", "name? ")
+    assert ended.status == "ok"
+    assert ended.outputs[-1]["data"]["text/plain"] == "'ADA'"
+
+
+async def test_code_runs_in_the_folder_of_the_notebook(session: NotebookSession, tmp_path: Path) -> None:
+    execution, _ = await run(session, "import os\nprint(os.getcwd())")
+
+    assert execution.outputs[0]["text"].strip() == str(tmp_path.resolve())
+
+
+async def test_an_interrupted_run_is_drained_before_the_next_one(session: NotebookSession) -> None:
+    running, _ = await run(session, "import time\ntime.sleep(60)", 0.5)
+    stopped = await session.interrupt()
+    following, _ = await run(session, "'works'")
+
+    assert running.status == "running"
+    assert stopped is not None
+    assert stopped.status == "interrupted"
+    assert following.outputs[0]["data"]["text/plain"] == "'works'"
+
+
+async def test_a_run_longer_than_allowed_is_interrupted(tmp_path: Path) -> None:
+    session = NotebookSession(MemoryStore(), LocalKernel(cwd=tmp_path), max_runtime=1)
+    await session.open()
+
+    execution, _ = await run(session, "import time\ntime.sleep(60)")
+    await session.close()
+
+    assert execution.status == "interrupted"
+    assert "longest time allowed" in execution.note
+
+
+async def test_a_cell_that_is_deleted_while_it_runs_ends_nevertheless(session: NotebookSession) -> None:
+    running, cell = await run(session, "import time\ntime.sleep(1)\n'done'", 0.3)
+    session.document.delete(cell.id)  # by somebody else: the session itself refuses
+
+    ended = await session.wait(running.ref, 10)
+    following, _ = await run(session, "1")
+
+    assert ended.status == "ok"
+    assert ended.outputs[0]["data"]["text/plain"] == "'done'"
+    assert following.status == "ok"
+
+
+async def test_a_kernel_spec_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(KernelStartError, match=r"'no-such'.*python3"):
+        await LocalKernel("no-such").start()
+
+
+async def test_two_requests_at_once_do_not_mix(tmp_path: Path) -> None:
+    kernel = LocalKernel(cwd=tmp_path)
+    await kernel.start()
+
+    async def result(code: str) -> str:
+        messages = [message async for message in kernel.execute(code)]
+        return next(m.content["data"]["text/plain"] for m in messages if m.msg_type == "execute_result")
+
+    results = await asyncio.gather(*(result(f"{n} * 11") for n in range(1, 6)))
+    await kernel.close()
+
+    assert results == ["11", "22", "33", "44", "55"]
+
+
+def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell ignores it
+        "from langchain_jupyter import JupyterToolkit\n"
+        "tools = {t.name: t for t in JupyterToolkit('a.ipynb').get_tools()}\n"
+        "print(tools['run_code'].invoke({'code': 'import os; os.getpid()'})[0]['text'].split()[-2], flush=True)\n"
+        "source = 'open(\"started\", \"w\").close(); import time; time.sleep(60)'\n"
+        "tools['append_execute_code_cell'].invoke({'source': source, 'timeout': 60})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        kernel = Path("/proc") / process.stdout.readline().strip()
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert kernel.name.isdigit()
+    assert not kernel.exists()
+    assert "time.sleep(60)" in (tmp_path / "a.ipynb").read_text()
