@@ -10,15 +10,17 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_jupyter.documents import format as ipynb
 from langchain_jupyter.documents import journal, merge
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.recovery import JournalFile
 from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +74,11 @@ class FileStore:
         Raises:
             DocumentError: Not a notebook, not readable, no such folder.
         """
-        self._path = await asyncio.to_thread(_located, self._given)
+        self._path = await _off_loop(_located, self._given)
         self._journal = JournalFile(self._path)
-        raw, self._stamp = await asyncio.to_thread(_read, self._path)
+        raw, self._stamp = await _off_loop(_read, self._path)
         if raw is not None:
-            self._text = await asyncio.to_thread(self._parse, raw)
+            self._text = await _off_loop(self._parse, raw)
         self._document = NotebookDocument()
         self._document.load(self._text.cells, self._text.metadata)
         self._know(self._text)
@@ -161,7 +163,7 @@ class FileStore:
         clashing = journal.apply(self._document, edits)
         logger.info("%s: %d edits recovered that were not saved", self._given, len(edits) - len(clashing))
         if clashing:
-            copy = await asyncio.to_thread(self._set_aside, [edit.to_json() for edit in clashing])
+            copy = await _off_loop(self._set_aside, [edit.to_json() for edit in clashing])
             ids = sorted({edit.cell_id for edit in clashing})
             why = "the file was changed by another program since" if not known else "the cells are not there any more"
             self._fault = DocumentConflict(
@@ -180,7 +182,7 @@ class FileStore:
         conflict = None
         if clashing:
             names = ", ".join(f"'{self._document.handle(cell_id)}'" for cell_id in clashing)
-            copy = await asyncio.to_thread(self._set_aside, self._plan())
+            copy = await _off_loop(self._set_aside, self._plan())
             conflict = DocumentConflict(
                 f"{self._given} was changed by another program in cells that were changed here too: {names}. "
                 f"The file's version stands; the notebook as it was here is in {copy.name}.",
@@ -225,9 +227,9 @@ class FileStore:
         """The file as others wrote it; read again for a second while it is half-written."""
         deadline = time.monotonic() + _HALF_WRITTEN
         while True:
-            raw, stamp = await asyncio.to_thread(_read, self._path)
+            raw, stamp = await _off_loop(_read, self._path)
             try:
-                return await asyncio.to_thread(self._parse, raw or b""), stamp, _digest(raw or b"")
+                return await _off_loop(self._parse, raw or b""), stamp, _digest(raw or b"")
             except DocumentError:
                 if time.monotonic() > deadline:
                     raise
@@ -261,11 +263,11 @@ class FileStore:
         version, edits, plan = self._version, len(self._journal), self._plan()
         metadata = self._document.metadata
         raw_metadata = self._raw_metadata if metadata == self._base_metadata else self._layout_metadata(metadata)
-        content, raws = await asyncio.to_thread(self._serialise, plan, raw_metadata)
+        content, raws = await _off_loop(self._serialise, plan, raw_metadata)
         digest = _digest(content)
         try:
             self._journal.intend(digest, edits)
-            self._stamp = await asyncio.to_thread(_replace, self._path, content)
+            self._stamp = await _off_loop(_replace, self._path, content)
         except (OSError, NotKept) as error:
             why = error.strerror if isinstance(error, OSError) else error.message.rstrip(".")
             raise DocumentError(
@@ -311,6 +313,15 @@ class FileStore:
                 return copy
             except FileExistsError:
                 number += 1
+
+
+async def _off_loop(call: Callable[..., T], *args: Any) -> T:
+    """Call in a thread; or here, where the interpreter is exiting and takes no more work for threads."""
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, call, *args)
+    except RuntimeError:
+        return call(*args)
+    return await done
 
 
 def _located(given: Path) -> Path:

@@ -1,7 +1,5 @@
 """An .ipynb file: saved atomically, merged with what others write, nothing overwritten silently."""
 
-
-
 import asyncio
 import json
 import os

@@ -1,7 +1,5 @@
 """Our process is killed: whatever was acknowledged is there afterwards, once."""
 
-
-
 import asyncio
 import json
 import random

@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
         "from langchain_jupyter import JupyterToolkit\n"
         "tools = {t.name: t for t in JupyterToolkit('a.ipynb').get_tools()}\n"
         "print(tools['run_code'].invoke({'code': 'import os; os.getpid()'})[0]['text'].split()[-2], flush=True)\n"
-        "source = 'open(\"started\", \"w\").close(); import time; time.sleep(60)'\n"
+        'source = \'open("started", "w").close(); import time; time.sleep(60)\'\n'
         "tools['append_execute_code_cell'].invoke({'source': source, 'timeout': 60})"
     )
     process = subprocess.Popen(

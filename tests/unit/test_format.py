@@ -1,7 +1,5 @@
 """The text of a file: what nobody touched keeps its bytes; what is older is converted; what is no notebook is told."""
 
-
-
 import json
 from pathlib import Path
 from typing import Any
