@@ -276,6 +276,8 @@ class NotebookSession:
         if run is None:
             return None
         run.interrupted = True
+        if run.status == "input":
+            run.resumed()  # or the wait below would end at once, on the question
         await self.kernel.interrupt()
         return await run.wait(_INTERRUPT_PATIENCE)
 

@@ -92,7 +92,8 @@ class LocalKernel:
         inbox = self._waiting[msg_id] = asyncio.Queue()
         self._state = "busy"
         try:
-            client.shell_channel.send(request)
+            # Not `channel.send`: it writes past the asyncio socket and may swallow the wake-up of a reply.
+            await client.shell_channel.socket.send_multipart(client.session.serialize(request))
             replied = idle = False
             while not (replied and idle):
                 message = await inbox.get()

@@ -135,7 +135,8 @@ async def test_two_requests_at_once_do_not_mix(tmp_path: Path) -> None:
         messages = [message async for message in kernel.execute(code)]
         return next(m.content["data"]["text/plain"] for m in messages if m.msg_type == "execute_result")
 
-    results = await asyncio.gather(*(result(f"{n} * 11") for n in range(1, 6)))
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*(result(f"{n} * 11") for n in range(1, 6)))
     await kernel.close()
 
     assert results == ["11", "22", "33", "44", "55"]

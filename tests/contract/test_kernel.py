@@ -1,0 +1,174 @@
+"""What every kernel keeps to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.kernels.kernel import Kernel, Message
+from langchain_jupyter.kernels.local import LocalKernel
+
+IMPLEMENTATIONS: dict[str, Callable[[Path], Kernel]] = {"local": lambda folder: LocalKernel(cwd=folder)}
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+async def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kernel]:
+    kernel = IMPLEMENTATIONS[request.param](tmp_path)
+    await kernel.start()
+    yield kernel
+    await kernel.close()
+
+
+async def messages(kernel: Kernel, code: str, *, allow_stdin: bool = False) -> list[Message]:
+    async with asyncio.timeout(20):
+        return [message async for message in kernel.execute(code, allow_stdin=allow_stdin)]
+
+
+async def value(kernel: Kernel, code: str) -> str:
+    found = [m.content["data"]["text/plain"] for m in await messages(kernel, code) if m.msg_type == "execute_result"]
+    return str(found[-1])
+
+
+def reply(found: list[Message]) -> Message:
+    return next(message for message in found if message.msg_type == "execute_reply")
+
+
+async def test_a_run_ends_with_both_reply_and_idle(kernel: Kernel) -> None:
+    found = await messages(kernel, "print('x')")
+
+    states = [m.content["execution_state"] for m in found if m.msg_type == "status"]
+    assert reply(found).content["status"] == "ok"
+    assert states == ["busy", "idle"]
+    assert kernel.info.state == "idle"
+
+
+async def test_two_runs_at_once_do_not_mix(kernel: Kernel) -> None:
+    results = await asyncio.gather(*(value(kernel, f"print('noise'); {n} * 11") for n in range(1, 6)))
+
+    assert results == ["11", "22", "33", "44", "55"]
+
+
+@pytest.mark.parametrize("death", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
+async def test_death_is_noticed_within_a_second_and_told(kernel: Kernel, death: str) -> None:
+    told = asyncio.Event()
+    kernel.on_death(told.set)
+    running = kernel.execute(f"import os, signal; print('bye', flush=True); {death}")
+    started = time.monotonic()
+
+    with pytest.raises(KernelDied):
+        async for _ in running:
+            pass
+    seconds = time.monotonic() - started
+    async with asyncio.timeout(1):
+        await told.wait()
+
+    assert seconds < 1
+    assert kernel.info.state == "dead"
+
+
+async def test_a_dead_kernel_refuses_and_starts_again(kernel: Kernel) -> None:
+    with pytest.raises(KernelDied):
+        await messages(kernel, "import os; os._exit(1)")
+    with pytest.raises(KernelDied):
+        await messages(kernel, "1")
+
+    await kernel.start()
+
+    assert await value(kernel, "6 * 7") == "42"
+
+
+async def test_an_interrupted_run_ends_and_the_next_one_works(kernel: Kernel) -> None:
+    found = []
+    async with asyncio.timeout(10):
+        async for message in kernel.execute("import time\nprint('in', flush=True)\ntime.sleep(60)"):
+            found.append(message)
+            if message.msg_type == "stream":
+                await kernel.interrupt()
+
+    assert reply(found).content["ename"] == "KeyboardInterrupt"
+    assert await value(kernel, "6 * 7") == "42"
+
+
+async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:
+    await messages(kernel, "x = 1")
+    running = kernel.execute("print('in', flush=True)\nimport time; time.sleep(60)")
+    async for message in running:
+        if message.msg_type == "stream":
+            break
+
+    await kernel.restart()
+    with pytest.raises(KernelDied):
+        async for _ in running:
+            pass
+
+    assert await value(kernel, "'x' in globals()") == "False"
+
+
+async def test_input_that_nobody_answers_fails_at_once(kernel: Kernel) -> None:
+    started = time.monotonic()
+
+    found = await messages(kernel, "input('name? ')")
+
+    assert reply(found).content["ename"] == "StdinNotImplementedError"
+    assert time.monotonic() - started < 1
+    assert await value(kernel, "6 * 7") == "42"
+
+
+@pytest.mark.parametrize("ask", ["input", "__import__('getpass').getpass"])
+async def test_input_is_asked_for_and_answered(kernel: Kernel, ask: str) -> None:
+    found = []
+    async with asyncio.timeout(10):
+        async for message in kernel.execute(f"{ask}('name? ')", allow_stdin=True):
+            found.append(message)
+            if message.msg_type == "input_request":
+                kernel.answer("Ada")
+
+    asked = next(m for m in found if m.msg_type == "input_request")
+    answered = next(m for m in found if m.msg_type == "execute_result")
+    assert asked.content["prompt"] == "name? "
+    assert answered.content["data"]["text/plain"] == "'Ada'"
+
+
+async def test_code_runs_in_the_given_folder(kernel: Kernel, tmp_path: Path) -> None:
+    assert await value(kernel, "import os; os.getcwd()") == repr(str(tmp_path.resolve()))
+
+
+async def test_scratch_code_does_not_move_the_execution_count(kernel: Kernel) -> None:
+    counts = []
+    for history in (True, False, True):
+        found = [message async for message in kernel.execute("1", store_history=history)]
+        counts.append(reply(found).content["execution_count"])
+
+    assert counts[2] == counts[0] + 1
+
+
+async def test_nothing_is_left_after_close(kernel: Kernel) -> None:
+    process = Path("/proc") / await value(kernel, "import os; os.getpid()")
+
+    await kernel.close()
+
+    assert not process.exists()
+
+
+async def test_closing_ends_what_runs(kernel: Kernel) -> None:
+    running = kernel.execute("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    async for message in running:
+        if message.msg_type == "stream":
+            process = Path("/proc") / message.content["text"].strip()
+            break
+
+    async with asyncio.timeout(5):
+        await kernel.close()
+    await running.aclose()
+
+    assert not process.exists()
+
+
+async def test_a_spec_that_is_not_installed_is_named_with_those_that_are() -> None:
+    with pytest.raises(KernelStartError, match=r"no-such.*Installed: .*python3"):
+        await LocalKernel("no-such").start()
