@@ -9,7 +9,10 @@
     │   │   └── DocumentConflict   somebody else changed the same cells on disk
     │   ├── KernelStartError       no kernel could be started
     │   ├── KernelDied             the kernel's process ended
-    │   └── ConnectionLost         the channel to a kernel or server broke
+    │   ├── ConnectionLost         the channel to a kernel or server broke
+    │   ├── ServerUnreachable      nobody answers at the server's address
+    │   └── ServerError            a server answered that it cannot, or will not
+    │       └── ServerRefused      the token is missing, wrong, or not enough
     └── ToolError                  this call failed and the model can do something about it
         ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded,
         ├── TextNotFound, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
@@ -83,6 +86,26 @@ class KernelDied(OutOfReach):
 
 class ConnectionLost(OutOfReach):
     """The channel broke. Whether the code ran is unknown; nothing is sent again."""
+
+
+class ServerUnreachable(OutOfReach):
+    """Nobody answers at the server's address. Nothing was sent."""
+
+
+class ServerError(OutOfReach):
+    """A Jupyter server answered that it cannot or will not do what was asked.
+
+    Attributes:
+        status: The HTTP status; 0 if the answer was not one of a Jupyter server.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServerRefused(ServerError):
+    """The token is missing, wrong, expired, or does not give enough rights."""
 
 
 class ToolError(JupyterError):

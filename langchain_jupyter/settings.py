@@ -1,10 +1,22 @@
-"""What a developer can set: how much of a notebook a model sees."""
+"""What a developer can set: servers, how much of a notebook a model sees. The only reader of the environment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import ssl
+import warnings
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from langchain_jupyter.errors import SettingsError
+
+_NO_TOKEN = SecretStr("")
+_PAGES = frozenset({"lab", "tree", "notebooks", "doc", "edit", "consoles"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +49,199 @@ class OutputLimits:
                     f"OutputLimits.{each.name} is {value!r}; it must be a whole number, {least} or more. "
                     f"Leave it out for {each.default!r}."
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLS:
+    """How https and wss connections are checked.
+
+    Attributes:
+        ca_bundle: PEM file of the authorities to trust; None for the system's.
+        certificate: PEM file of our own certificate, where the server asks clients for one.
+        key: PEM file of its key; None if it stands in `certificate`.
+        verify: False accepts any server, with a warning: for development only.
+
+    Raises:
+        SettingsError: A file that is not there, or a key without a certificate.
+    """
+
+    ca_bundle: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("ca_bundle", "certificate", "key"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not Path(path).is_file():
+                raise SettingsError(f"TLS.{name}: there is no file {path}. Give the path of a PEM file.")
+        if self.key is not None and self.certificate is None:
+            raise SettingsError("TLS.key needs TLS.certificate, the PEM file of the certificate that it belongs to.")
+
+    @cached_property
+    def context(self) -> ssl.SSLContext:
+        """What httpx and websockets take.
+
+        Raises:
+            SettingsError: A file does not hold what it should.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_bundle)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (ssl.SSLError, OSError) as error:
+            raise SettingsError(f"The TLS files cannot be used: {error}. They must be PEM files.") from error
+        if not self.verify:
+            warnings.warn(
+                "verify=False: whoever answers is taken for the server, and gets the token. Development only.",
+                stacklevel=2,
+            )
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How to reach one Jupyter server, hub server or gateway.
+
+    Attributes:
+        url: Base of its REST API, such as `http://localhost:8888` or `https://hub.example.org/user/ada`. An address
+            copied from the browser will do: a page of JupyterLab and a `?token=` are taken off.
+        token: Sent as `Authorization: token …`, never in a URL; empty for a server without authentication.
+        tls: How https is checked.
+
+    Raises:
+        SettingsError: Not an http or https URL.
+    """
+
+    url: str
+    token: SecretStr = field(default=_NO_TOKEN)
+    tls: TLS = field(default_factory=TLS)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(
+                f"The server's URL is {parts.geturl()!r}; it must begin with http:// or https:// and name a host, "
+                "such as http://localhost:8888."
+            )
+        pasted = parse_qs(parts.query).get("token", [""])[0]
+        object.__setattr__(
+            self, "url", urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], _base(parts.path), "", ""))
+        )
+        if pasted and not self.token.get_secret_value():
+            object.__setattr__(self, "token", SecretStr(pasted))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        token = self.token.get_secret_value()
+        return {"Authorization": f"token {token}"} if token else {}
+
+
+def _base(path: str) -> str:
+    """The path without the page of JupyterLab or Notebook that it ends in."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part in _PAGES:
+            break
+        kept.append(part)
+    return "/".join(kept).rstrip("/")
+
+
+def _nothing(value: object) -> object:
+    """An empty variable, as compose files leave them, counts as none."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+_Text = Annotated[str | None, BeforeValidator(_nothing)]
+_Secret = Annotated[SecretStr | None, BeforeValidator(_nothing)]
+_Path = Annotated[Path | None, BeforeValidator(_nothing)]
+
+
+class Environment(BaseSettings):
+    """The environment variables, under the guide's names and their later ones.
+
+    Attributes:
+        provider: PROVIDER; `jupyter` is the only one.
+        jupyter_url: JUPYTER_URL: one server for notebook and kernel.
+        jupyter_token: JUPYTER_TOKEN: its token, and that of the others where they have none of their own.
+        document_url: DOCUMENT_URL or ROOM_URL: the server that has the notebook.
+        document_id: DOCUMENT_ID or ROOM_ID: the notebook's path there.
+        document_token: DOCUMENT_TOKEN or ROOM_TOKEN.
+        runtime_url: RUNTIME_URL: the server that runs the kernel; that of the notebook if not set.
+        runtime_id: RUNTIME_ID: id of a running kernel.
+        runtime_token: RUNTIME_TOKEN.
+        start_new_runtime: START_NEW_RUNTIME: a new kernel, even where the notebook has one.
+        transport: TRANSPORT of the MCP server.
+        port: PORT of the MCP server.
+        ca_bundle: JUPYTER_CA_BUNDLE, a PEM file.
+        client_certificate: JUPYTER_CLIENT_CERTIFICATE, a PEM file.
+        client_key: JUPYTER_CLIENT_KEY, a PEM file.
+        verify: JUPYTER_VERIFY; false accepts any server, for development only.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    provider: Annotated[Literal["jupyter"], BeforeValidator(lambda value: value or "jupyter")] = "jupyter"
+    jupyter_url: _Text = None
+    jupyter_token: _Secret = None
+    document_url: _Text = Field(default=None, validation_alias=AliasChoices("DOCUMENT_URL", "ROOM_URL"))
+    document_id: _Text = Field(default=None, validation_alias=AliasChoices("DOCUMENT_ID", "ROOM_ID"))
+    document_token: _Secret = Field(default=None, validation_alias=AliasChoices("DOCUMENT_TOKEN", "ROOM_TOKEN"))
+    runtime_url: _Text = None
+    runtime_id: _Text = None
+    runtime_token: _Secret = None
+    start_new_runtime: Annotated[bool, BeforeValidator(lambda value: value or False)] = False
+    transport: _Text = None
+    port: Annotated[int | None, BeforeValidator(_nothing)] = None
+    ca_bundle: _Path = Field(default=None, validation_alias="JUPYTER_CA_BUNDLE")
+    client_certificate: _Path = Field(default=None, validation_alias="JUPYTER_CLIENT_CERTIFICATE")
+    client_key: _Path = Field(default=None, validation_alias="JUPYTER_CLIENT_KEY")
+    verify: bool = Field(default=True, validation_alias="JUPYTER_VERIFY")
+
+    @classmethod
+    def read(cls) -> Environment:
+        """Read the variables now.
+
+        Raises:
+            SettingsError: One has a value that cannot work; names it, and never shows a token.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
+            raise SettingsError(f"The environment cannot be used. {wrong}.") from None
+
+    @property
+    def tls(self) -> TLS:
+        """How https is checked, for all servers."""
+        return TLS(
+            ca_bundle=self.ca_bundle, certificate=self.client_certificate, key=self.client_key, verify=self.verify
+        )
+
+    @property
+    def document_server(self) -> ServerSettings | None:
+        """Where the notebook is; None for a file on this machine."""
+        return self._server(self.document_url or self.jupyter_url, self.document_token)
+
+    @property
+    def runtime_server(self) -> ServerSettings | None:
+        """Where the kernel runs; None for this machine."""
+        if self.runtime_url is None:
+            return self.document_server
+        return self._server(self.runtime_url, self.runtime_token)
+
+    @property
+    def kernel(self) -> str:
+        """Which kernel: an id, "new", or "" for the notebook's."""
+        return self.runtime_id or ("new" if self.start_new_runtime else "")
+
+    def _server(self, url: str | None, token: SecretStr | None) -> ServerSettings | None:
+        if url is None:
+            return None
+        settings = ServerSettings(url=url, token=token or _NO_TOKEN, tls=self.tls)
+        if not settings.token.get_secret_value() and self.jupyter_token is not None:
+            return replace(settings, token=self.jupyter_token)
+        return settings

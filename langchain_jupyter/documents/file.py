@@ -109,6 +109,10 @@ class FileStore:
         if conflict is not None:
             raise conflict
 
+    async def settle(self) -> str:
+        """Nothing to wait for: an edit is in the journal before it is applied."""
+        return ""
+
     async def refresh(self) -> None:
         """Take in what others did to the file; a stat if they did nothing.
 

@@ -20,6 +20,10 @@ class MemoryStore:
     async def save(self) -> None:
         """Nothing is kept."""
 
+    async def settle(self) -> str:
+        """There is nowhere to keep it."""
+        return ""
+
     async def refresh(self) -> None:
         """Nobody else can change it."""
 

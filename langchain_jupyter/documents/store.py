@@ -33,6 +33,13 @@ class DocumentStore(Protocol):
             DocumentConflict: Others changed the same cells; their version stands, ours is beside it.
         """
 
+    async def settle(self) -> str:
+        """Wait until what was changed so far is kept: in the journal, or known to the server.
+
+        Returns:
+            What the caller has to be told, where it is not kept yet; empty if it is.
+        """
+
     async def refresh(self) -> None:
         """Take in what others have changed outside; cheap when nothing has.
 

@@ -169,6 +169,8 @@ class JupyterTool(BaseTool):
             rendered = session.results.get(call.key) if self.effect in ("edit", "kernel") else None
             if rendered is None:
                 rendered = await self._call(call, **arguments)
+                if self.effect != "read" and (pending := await session.store.settle()):
+                    rendered = preceded(f"[{pending}]", rendered)
                 session.results.put(call.key, rendered)
         except ToolError as error:
             text = f"[{news}]\n{error}" if news else str(error)

@@ -22,7 +22,7 @@ LAYERS = [
     {"errors", "models"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"},
-    {"server"},
+    {"server", "lab"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session"},
     {"workspace"},

@@ -1,0 +1,286 @@
+"""A Jupyter server, hub server or gateway: its REST API, its WebSockets, what it can do.
+
+Source: https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from langchain_jupyter.errors import ConnectionLost, ServerError, ServerRefused, ServerUnreachable
+from langchain_jupyter.settings import ServerSettings
+
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_HANDSHAKE = 30.0
+_ATTEMPTS = 4
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server offers, probed without side effects.
+
+    Attributes:
+        version: Of the server's API, such as "2.18.0"; "" if it does not tell.
+        collaboration: Rooms of jupyter-collaboration.
+        contents: Files.
+        sessions: Kernels bound to notebooks.
+    """
+
+    version: str
+    collaboration: bool
+    contents: bool
+    sessions: bool
+
+
+class JupyterServer:
+    """One server over HTTP and WebSocket. Foreign faults become ours here.
+
+    Args:
+        settings: Where it is, and who we are.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        secure = settings.url.startswith("https:")
+        self._ssl = settings.tls.context if secure else None
+        self._client = httpx.AsyncClient(
+            headers=settings.headers,
+            timeout=_TIMEOUT,
+            verify=self._ssl if self._ssl is not None else False,
+            follow_redirects=False,  # a token goes to the host that it was given for
+        )
+
+    @property
+    def url(self) -> str:
+        """Its base URL, without a slash at the end and without the token."""
+        return self.settings.url
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> Any:
+        """Ask, once.
+
+        Args:
+            method: Of HTTP.
+            path: Below the base URL, such as "/api/kernels"; quoted with `quoted` where it has a user's names.
+            json: The body.
+            params: The query.
+
+        Returns:
+            The JSON of the answer; None if it has no body.
+
+        Raises:
+            ServerUnreachable: Nobody answers; nothing was sent.
+            ConnectionLost: It was sent, and no whole answer came.
+            ServerRefused: 401 or 403.
+            ServerError: Any other status but 2xx, or an answer that is not JSON.
+        """
+        try:
+            answer = await self._client.request(method, f"{self.url}{path}", json=json, params=params)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise self._unreachable(error) from error
+        except httpx.TransportError as error:
+            raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer came ({_name(error)}).") from error
+        if not answer.is_success:
+            raise self._refusal(answer.status_code, f"{method} {path}", _reason(answer))
+        if not answer.content:
+            return None
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServerError(
+                f"{self.url} does not answer {path} as a Jupyter server does. Is the URL the base of one?"
+            ) from error
+
+    async def get(self, path: str, *, params: Mapping[str, str | int] | None = None) -> Any:
+        """Read, again with growing pauses where nobody answers: reading twice does no harm.
+
+        Raises:
+            ServerUnreachable: Nobody answered in some seconds.
+            ConnectionLost: No whole answer came.
+            ServerRefused: 401 or 403.
+            ServerError: Any other status but 2xx, or an answer that is not JSON.
+        """
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((ServerUnreachable, ConnectionLost)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(0.2, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                return await self.request("GET", path, params=params)
+        raise AssertionError("tenacity raises or returns")
+
+    async def capabilities(self) -> Capabilities:
+        """What it can do.
+
+        Raises:
+            ServerUnreachable: Nobody answers.
+            ServerRefused: The token does not give enough rights to see anything.
+        """
+        about = await self.get("/api")
+        rooms, contents, sessions = await asyncio.gather(
+            # PUT would create a room and GET is not there: 405 tells of the extension, 404 of its absence.
+            self._status("/api/collaboration/session/x"),
+            self._status("/api/contents", params={"content": 0}),
+            self._status("/api/sessions"),
+        )
+        if {contents, sessions} == {403} or 401 in (contents, sessions):
+            raise self._refusal(403, "GET /api/contents", "")
+        version = str(about.get("version", "")) if isinstance(about, Mapping) else ""
+        return Capabilities(version, rooms == 405, contents == 200, sessions == 200)
+
+    async def connect(
+        self, path: str, *, params: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
+    ) -> WebSocket:
+        """Open a WebSocket, once.
+
+        Raises:
+            ServerUnreachable: Nobody answers.
+            ServerRefused: 401 or 403.
+            ServerError: Any other status.
+        """
+        query = f"?{urlencode(params)}" if params else ""
+        try:
+            connection = await _Connect(
+                f"ws{self.url.removeprefix('http')}{path}{query}",
+                additional_headers=self.settings.headers,
+                subprotocols=[Subprotocol(each) for each in subprotocols] or None,
+                max_size=None,  # a notebook is one message, and may have any size
+                compression=None,
+                open_timeout=_HANDSHAKE,
+                ssl=self._ssl,
+            )
+        except InvalidStatus as error:
+            raise self._refusal(error.response.status_code, f"the WebSocket {path}", "") from error
+        except (OSError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+        except InvalidHandshake as error:
+            raise ServerError(f"{self.url} does not speak WebSocket at {path}: {_name(error)}.") from error
+        return WebSocket(connection)
+
+    async def close(self) -> None:
+        """Give the connections back. WebSockets are their owners' to close."""
+        await self._client.aclose()
+
+    async def _status(self, path: str, *, params: Mapping[str, str | int] | None = None) -> int:
+        try:
+            await self.get(path, params=params)
+        except ServerError as error:
+            return error.status
+        return 200
+
+    def _unreachable(self, error: Exception) -> ServerUnreachable:
+        return ServerUnreachable(
+            f"No Jupyter server answers at {self.url} ({_name(error)}). Is it running, and is the address right?"
+        )
+
+    def _refusal(self, status: int, what: str, reason: str) -> ServerError:
+        said = f": {reason}" if reason else ""
+        if status in (401, 403):
+            given = "was refused" if self.settings.headers else "is missing"
+            return ServerRefused(
+                f"{self.url} does not allow {what} ({status}{said}). The token {given}; give a valid one as token=.",
+                status=status,
+            )
+        if 300 <= status < 400:
+            said = ": it sends us elsewhere. Is the URL the base of a running server?"
+        return ServerError(f"{self.url} answered {status} to {what}{said}", status=status)
+
+
+class WebSocket:
+    """Messages to and from a server, without the 40 ms that Nagle's algorithm and a delayed ACK cost.
+
+    Tornado leaves Nagle on; an ACK sent at once ends its wait. Linux only, and not sticky: set after each message.
+    """
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._socket = connection.transport.get_extra_info("socket")
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server agreed to speak."""
+        return self._connection.subprotocol
+
+    @property
+    def close_code(self) -> int | None:
+        """Why it was closed; None while it is open. Source: RFC 6455, 7.4."""
+        return self._connection.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """What the server said when it closed."""
+        return self._connection.close_reason or ""
+
+    async def send(self, data: bytes | str) -> None:
+        """Send one message.
+
+        Raises:
+            ConnectionLost: It is closed.
+        """
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as error:
+            raise ConnectionLost(f"The connection to the server broke ({_name(error)}).") from error
+
+    async def __aiter__(self) -> AsyncIterator[bytes | str]:
+        """The messages as they come, until it is closed by either side or breaks; `close_code` tells."""
+        try:
+            while True:
+                data = await self._connection.recv()
+                self._acknowledge()
+                yield data
+        except ConnectionClosed:
+            return
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._connection.close()
+
+    def _acknowledge(self) -> None:
+        if _QUICKACK is not None and self._socket is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+
+
+class _Connect(connect):
+    """Without redirects: a token goes to the host that it was given for."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def quoted(path: str) -> str:
+    """A path of the server's contents, as it can stand in a URL; slashes stay."""
+    return quote(path.strip("/"))
+
+
+def _name(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _reason(answer: httpx.Response) -> str:
+    """What Jupyter says went wrong, in one line."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return ""
+    message = said.get("message") or said.get("reason") if isinstance(said, Mapping) else None
+    return " ".join(str(message or "").split())[:300]
