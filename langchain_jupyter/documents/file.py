@@ -56,7 +56,7 @@ class FileStore:
         self._lock = asyncio.Lock()
         self._autosave: asyncio.Task[None] | None = None
         self._fault: DocumentError | None = None
-        self._closed = False
+        self._closing = self._closed = False
 
     @property
     def path(self) -> str:
@@ -130,14 +130,18 @@ class FileStore:
                 raise conflict
 
     async def close(self) -> None:
-        """Save, and release the journal."""
-        self._closed = True
+        """Save, and release the journal; edits are refused from now on."""
+        if self._closed:
+            return
+        self._closing = True
+        self._document.journal.keep = _refuse
         if self._autosave is not None:
             async with self._lock:  # a save under way is not cut off: its thread would go on and overwrite ours
                 self._autosave.cancel()
             await asyncio.gather(self._autosave, return_exceptions=True)
         try:
             await self.save()
+            self._closed = True
         finally:
             self._journal.close()
 
@@ -243,7 +247,7 @@ class FileStore:
 
     def _changed(self) -> None:
         self._version += 1
-        if not self._closed and (self._autosave is None or self._autosave.done()):
+        if not self._closing and (self._autosave is None or self._autosave.done()):
             self._autosave = asyncio.create_task(self._save_soon())
 
     async def _save_soon(self) -> None:
@@ -317,6 +321,10 @@ class FileStore:
                 return copy
             except FileExistsError:
                 number += 1
+
+
+def _refuse(edit: journal.Edit) -> None:
+    raise NotKept("The notebook is closed.", hint="Nothing was changed.")
 
 
 async def _off_loop(call: Callable[..., T], *args: Any) -> T:

@@ -49,4 +49,8 @@ class DocumentStore(Protocol):
         """
 
     async def close(self) -> None:
-        """Save and release."""
+        """Save and release; edits are refused with NotKept from now on. Once it has succeeded, does nothing more.
+
+        Raises:
+            DocumentError: As `save`; released all the same.
+        """
