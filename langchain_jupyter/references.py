@@ -61,6 +61,11 @@ class References:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def names(self) -> list[str]:
+        """The references that are kept, oldest first."""
+        return list(self._entries)
+
     def keep(self, owner: str, index: int, kept: Kept) -> str:
         """Keep an output and return its reference, the same one as before if it has not changed.
 

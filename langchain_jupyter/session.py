@@ -25,7 +25,7 @@ from langchain_jupyter.kernels.kernel import Kernel, Message
 from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo
 from langchain_jupyter.outputs import display_of
 from langchain_jupyter.references import References
-from langchain_jupyter.sight import Sight
+from langchain_jupyter.sight import Sight, Sights
 from langchain_jupyter.writer import OutputWriter
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class NotebookSession:
         self._max_runtime = max_runtime
         self._ask = ask
         self._generation = 0
-        self._sights: dict[str, Sight] = {}
+        self._sights = Sights()
         self._displays: dict[str, list[tuple[str, int]]] = {}
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,9 +103,7 @@ class NotebookSession:
 
     def sight(self, caller: str) -> Sight:
         """What that caller has seen so far."""
-        if caller not in self._sights:
-            self._sights[caller] = Sight(self._generation)
-        return self._sights[caller]
+        return self._sights.of(caller, self._generation)
 
     def news(self, caller: str) -> str:
         """What this caller has to be told before anything else; empty if nothing. Said once."""

@@ -13,6 +13,13 @@ from langchain_jupyter.models import Cell, Execution
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
 _AROUND = 2
+_MEMBER = "\x1f"
+_CALLERS = 200
+
+
+def member_of(family: str, member: str) -> str:
+    """The name of a caller that shares its memory with others of its family; see `Sights`."""
+    return f"{family}{_MEMBER}{member}" if member else family
 
 
 class Sight:
@@ -27,6 +34,12 @@ class Sight:
         self._sources: dict[str, str] = {}
         self._order: int | None = None
         self._looked: dict[str, tuple[int, str]] = {}
+
+    def copy(self) -> Sight:
+        """The same memory, to go on from."""
+        twin = Sight(self.generation)
+        twin._sources, twin._order, twin._looked = dict(self._sources), self._order, dict(self._looked)
+        return twin
 
     def saw(self, cell: Cell) -> None:
         """The caller was shown this cell, or wrote it."""
@@ -99,6 +112,38 @@ class Sight:
         if position >= len(document):
             raise CellNotFound(f"There is no cell at position {position}; there are {len(document)} cells.")
         return document.ids[position]
+
+
+class Sights:
+    """The memory of each caller; those that were silent longest are forgotten.
+
+    A caller that is new in its family begins with what the last one of that family has seen: some clients come under
+    a new name at each call, and their memory must not be lost between two of them.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, Sight] = {}
+        self._latest: dict[str, str] = {}
+
+    def of(self, caller: str, generation: int) -> Sight:
+        """What that caller has seen so far.
+
+        Args:
+            caller: See `member_of`.
+            generation: Which start of the kernel a caller without a memory is told of.
+        """
+        sight = self._of.pop(caller, None)
+        family = caller.partition(_MEMBER)[0]
+        if sight is None:
+            latest = self._of.get(self._latest.get(family, ""))
+            sight = Sight(generation) if latest is None else latest.copy()
+        self._of[caller] = sight
+        self._latest[family] = caller
+        while len(self._of) > _CALLERS:
+            oldest = next(iter(self._of))
+            del self._of[oldest]
+            self._latest = {family: name for family, name in self._latest.items() if name != oldest}
+        return sight
 
 
 def lines_around(document: NotebookDocument, position: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from langchain_jupyter.outputs import OutputChange
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import OutputLimits
+from langchain_jupyter.sight import member_of
 
 Effect: TypeAlias = Literal["read", "edit", "run", "kernel"]
 
@@ -78,7 +80,7 @@ class Call:
 
     Attributes:
         session: The notebook it works on.
-        caller: Who calls: a LangGraph thread, or the toolkit's user.
+        caller: Who calls: a LangGraph thread, a session of a client, or the toolkit's user.
         key: The same for the same tool call, also when it is repeated after a crash; empty if there is no id.
         limits: How much the model gets to see.
         runtime: LangGraph's ToolRuntime; None outside of a graph.
@@ -178,6 +180,10 @@ class JupyterTool(BaseTool):
                 raise ToolException(text) from error
             artifact = {"status": "failed", "code": error.code}
             return ToolMessage(text, tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact), None
+        except asyncio.CancelledError:
+            if getattr(runtime, "withdrawn", False):
+                await _stop(session, call.key)
+            raise
         if news:
             rendered = preceded(f"[{news}]", rendered)
         return rendered.content, rendered.artifact
@@ -185,11 +191,12 @@ class JupyterTool(BaseTool):
     def _describe(
         self, session: NotebookSession, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]
     ) -> Call:
-        config = getattr(runtime, "config", None) or {}
-        caller = str((config.get("configurable") or {}).get("thread_id") or "toolkit")
+        config = (getattr(runtime, "config", None) or {}).get("configurable") or {}
+        thread = str(config.get("thread_id") or "toolkit")
+        caller = member_of(thread, str(config.get("caller_session") or ""))
         text = json.dumps([self.name, arguments], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-        key = f"{caller}/{tool_call_id}/{digest}" if tool_call_id else ""
+        key = f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
         return Call(session, caller, key, self._host.limits, runtime)
 
 
@@ -202,6 +209,13 @@ def preceded(text: str, rendered: Rendered) -> Rendered:
     """A result under another first line."""
     first, *more = rendered.content
     return replace(rendered, content=[{"type": "text", "text": f"{text}\n{first['text']}"}, *more])
+
+
+async def _stop(session: NotebookSession, key: str) -> None:
+    """Interrupt what that tool call has started, if it still runs: its caller took the call back."""
+    run = session.executions.of_key(key)
+    if run is not None and run is session.executions.current:
+        await session.interrupt()
 
 
 async def _refresh(session: NotebookSession) -> None:
