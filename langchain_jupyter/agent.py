@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -10,8 +10,10 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, Too
 
 from langchain_jupyter.cells import state_of
 from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.fences import one_line
 from langchain_jupyter.models import Cell, NotebookInfo
 from langchain_jupyter.prompts import system_prompt
+from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
@@ -52,6 +54,8 @@ class JupyterMiddleware(AgentMiddleware):
         return await handler(_with_state(request, state))
 
     async def _state(self) -> str:
+        if self._toolkit.workspace.directory is not None:
+            return _describe_many(self._toolkit.workspace.opened)
         session = await self._toolkit.session()
         document = session.document
         last = document.ids[-_CELLS:]
@@ -81,7 +85,7 @@ def create_jupyter_agent(
     Raises:
         UsageError: No such task.
     """
-    prompt = system_prompt(task, notebook=toolkit.path.name if toolkit.path else "none")
+    prompt = system_prompt(task, notebook=toolkit.notebook)
     return create_agent(
         model,
         tools=toolkit.get_tools(),
@@ -101,6 +105,16 @@ def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], *, earlier: 
         state = f" {state_of(cell)}" if cell.cell_type == "code" else ""
         lines.append(f"{handle} {cell.cell_type}{state} {first_line(cell.source, 60)}")
     return "\n".join([*lines, "</notebook>"])
+
+
+def _describe_many(opened: Mapping[str, NotebookSession]) -> str:
+    """The notebooks that are open, in at most 15 lines."""
+    lines = []
+    for path, session in opened.items():
+        kernel = session.kernel.info
+        lines.append(f"{one_line(path)} · kernel {kernel.name} {kernel.state} · {len(session.document)} cells")
+    more = [f"({len(lines) - _CELLS} more)"] if len(lines) > _CELLS else []
+    return "\n".join(["<notebooks>", *(lines[:_CELLS] or ["none is open"]), *more, "</notebooks>"])
 
 
 def _with_state(request: ModelRequest, state: str) -> ModelRequest:

@@ -81,12 +81,14 @@ def run(
 
 @app.command()
 def tools(
-    preset: Annotated[str, typer.Argument(help="notebook, interpreter or read_only.")] = "notebook",
+    preset: Annotated[str, typer.Argument(help="notebook, interpreter, read_only or workspace.")] = "notebook",
     as_json: Annotated[bool, typer.Option("--json", help="In OpenAI's form.")] = False,
 ) -> None:
     """List the tools that a model gets."""
     with _told():
-        selected = JupyterToolkit("none.ipynb", tools=preset).get_tools()
+        many = preset == "workspace"
+        toolkit = JupyterToolkit(root=".") if many else JupyterToolkit("none.ipynb", tools=preset)
+        selected = toolkit.get_tools()
     if as_json:
         typer.echo(json.dumps([convert_to_openai_tool(tool) for tool in selected], indent=1))
         return

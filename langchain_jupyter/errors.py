@@ -16,7 +16,8 @@
     └── ToolError                  this call failed and the model can do something about it
         ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded,
         ├── TextNotFound, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
-        └── KernelUnavailable, NotKept, ChangedOnDisk
+        ├── KernelUnavailable, NotKept, ChangedOnDisk,
+        └── NotebookNotFound, NotebookUnavailable, OutsideRoot, KernelNotFound
 
 Code in a cell that raises is none of these: it is a result (`Execution.status == "error"`).
 """
@@ -218,3 +219,29 @@ class ChangedOnDisk(ToolError):
 
     code = "changed_on_disk"
     hint = "Read those cells again and repeat the edit if it is still wanted."
+
+
+class NotebookNotFound(ToolError):
+    """No notebook, or no folder, of the workspace has that path."""
+
+    code = "notebook_not_found"
+    hint = "list_notebooks() gives the paths; open_notebook(path, create=true) makes a new one."
+
+
+class NotebookUnavailable(ToolError):
+    """The notebook is there, but cannot be opened; or it cannot be made."""
+
+    code = "notebook_unavailable"
+
+
+class OutsideRoot(ToolError):
+    """A path leads out of the workspace."""
+
+    code = "outside_root"
+    hint = "Give a path relative to the workspace, without '..', such as 'folder/name.ipynb'."
+
+
+class KernelNotFound(ToolError):
+    """No kernel spec and no running kernel has that name."""
+
+    code = "kernel_not_found"

@@ -118,3 +118,18 @@ class NotebookInfo:
     saved: bool
     kernel: KernelInfo
     cells: Mapping[CellType, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookFile:
+    """A notebook of a workspace, open or not.
+
+    Attributes:
+        path: Relative to the workspace's root, with `/` between the parts.
+        size: Bytes; 0 if not known.
+        modified: Seconds since the epoch.
+    """
+
+    path: str
+    size: int
+    modified: float

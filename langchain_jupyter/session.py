@@ -44,6 +44,9 @@ class NotebookSession:
         soft_wait: Seconds that a run is waited for when the caller says nothing.
         max_runtime: Seconds after which a run is interrupted; None for never.
         ask: Whether input() may ask; if not, it raises inside the cell at once.
+
+    Attributes:
+        greeting: What every caller is told at its first call; empty if nothing.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class NotebookSession:
         self.references = References()
         self.results = Results()
         self.document: NotebookDocument
+        self.greeting = ""
         self._soft_wait = soft_wait
         self._max_runtime = max_runtime
         self._ask = ask
@@ -101,12 +105,20 @@ class NotebookSession:
             counts[cell.cell_type] = counts.get(cell.cell_type, 0) + 1
         return NotebookInfo(self.store.path, self.store.saved, self.kernel.info, counts)
 
+    @property
+    def busy(self) -> bool:
+        """Whether code runs here, or waits for the kernel to start."""
+        return self._turn.locked()
+
     def sight(self, caller: str) -> Sight:
         """What that caller has seen so far."""
         return self._sights.of(caller, self._generation)
 
     def news(self, caller: str) -> str:
         """What this caller has to be told before anything else; empty if nothing. Said once."""
+        if caller not in self._sights and self.greeting:
+            self.sight(caller)
+            return self.greeting
         sight = self.sight(caller)
         if sight.generation == self._generation:
             return ""

@@ -125,6 +125,9 @@ class Sights:
         self._of: dict[str, Sight] = {}
         self._latest: dict[str, str] = {}
 
+    def __contains__(self, caller: str) -> bool:
+        return caller.partition(_MEMBER)[0] in self._latest
+
     def of(self, caller: str, generation: int) -> Sight:
         """What that caller has seen so far.
 

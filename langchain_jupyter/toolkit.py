@@ -1,4 +1,4 @@
-"""What a user makes: the toolkit of one notebook."""
+"""What a user makes: the toolkit of one notebook, or of many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from langchain_jupyter.workspace import Workspace
 
 
 class JupyterToolkit(BaseToolkit):
-    """Tools for one live notebook and its kernel.
+    """Tools for one live notebook and its kernel, or for all notebooks below a folder.
 
     Making one touches nothing: the first call of a tool opens the notebook (a file that is not there yet is created)
     and starts a kernel. `with`, `async with`, `close()` and `aclose()` save, and end what was started; at the exit of
@@ -31,14 +31,19 @@ class JupyterToolkit(BaseToolkit):
 
     Args:
         path: The .ipynb file. May be left out for the "interpreter" tools, which need none.
+        root: A folder, in place of `path`, for work in many notebooks: the tools list and open them, and each of the
+            others takes `notebook`. Nothing outside of it can be read or written through them; code that runs can.
         kernel: Name of an installed kernel spec; "" for the one that the notebook names, or else python3.
-        tools: "notebook" (default), "interpreter", "read_only", or names of tools.
+        tools: "notebook" (the default with a path), "workspace" (the default with a root), "interpreter", "read_only",
+            or names of tools.
         soft_wait: Seconds that a run is waited for before the tool answers `running`.
         max_runtime: Seconds after which a run is interrupted; None for never.
+        idle_close: Seconds after which a notebook below `root` that nobody has used, and where nothing runs, is closed
+            and its kernel ended; None for never.
         limits: How much of an output a model gets to see.
 
     Raises:
-        UsageError: No such preset or tool, or no path where one is needed.
+        UsageError: No such preset or tool, or not one of path and root where one is needed.
     """
 
     _bridge: LoopBridge = PrivateAttr()
@@ -51,20 +56,28 @@ class JupyterToolkit(BaseToolkit):
         self,
         path: str | PathLike[str] | None = None,
         *,
+        root: str | PathLike[str] | None = None,
         kernel: str = "",
-        tools: str | Iterable[str] = "notebook",
+        tools: str | Iterable[str] = "",
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
+        idle_close: float | None = 8 * 3600.0,
         limits: OutputLimits | None = None,
     ) -> None:
         super().__init__()
-        if path is None and tools != "interpreter":
-            raise UsageError('Which notebook? JupyterToolkit("analysis.ipynb"), or tools="interpreter" for none.')
+        _check_place(path, root, tools)
         self._path = None if path is None else Path(path).expanduser()
         self._limits = limits or OutputLimits()
-        self._workspace = Workspace(self._path, kernel=kernel, soft_wait=soft_wait, max_runtime=max_runtime)
+        self._workspace = Workspace(
+            self._path,
+            root=None if root is None else Path(root).expanduser(),
+            kernel=kernel,
+            soft_wait=soft_wait,
+            max_runtime=max_runtime,
+            idle_close=idle_close,
+        )
         self._bridge = LoopBridge(at_exit=self._workspace.close)
-        self._tools = build_tools(tools, self)
+        self._tools = build_tools(tools or ("notebook" if root is None else "workspace"), self)
 
     @property
     def bridge(self) -> LoopBridge:
@@ -78,12 +91,28 @@ class JupyterToolkit(BaseToolkit):
 
     @property
     def path(self) -> Path | None:
-        """The notebook's file."""
+        """The notebook's file; None with a root, or without a notebook."""
         return self._path
 
-    async def session(self) -> NotebookSession:
-        """The session, on the bridge's loop; opened if it is not open."""
-        return await self._workspace.session()
+    @property
+    def workspace(self) -> Workspace:
+        """The notebooks that there are, and which of them are open. Its coroutines belong to the bridge's loop."""
+        return self._workspace
+
+    @property
+    def notebook(self) -> str:
+        """What a prompt calls the notebook, or the notebooks."""
+        if self._workspace.directory is not None:
+            return f"several below {self._workspace.directory.root}; list_notebooks shows them"
+        return self._path.name if self._path else "none"
+
+    async def session(self, notebook: str = "") -> NotebookSession:
+        """The session, on the bridge's loop; opened if it is not open.
+
+        Args:
+            notebook: Path below the root; nothing without one.
+        """
+        return await self._workspace.session(notebook)
 
     def get_tools(self) -> list[BaseTool]:
         """The selected tools, sync and async; the same objects at each call."""
@@ -95,10 +124,10 @@ class JupyterToolkit(BaseToolkit):
         Raises:
             UsageError: No such task; names those that exist.
         """
-        return get_prompt(task, notebook=self._path.name if self._path else "none")
+        return get_prompt(task, notebook=self.notebook)
 
     def save(self) -> None:
-        """Write the whole notebook now; it happens within a second by itself."""
+        """Write all of what is open now; it happens within a second by itself."""
         self._bridge.run(self._save)
 
     def close(self) -> None:
@@ -124,4 +153,18 @@ class JupyterToolkit(BaseToolkit):
         await self.aclose()
 
     async def _save(self) -> None:
-        await (await self._workspace.session()).store.save()
+        if self._workspace.directory is None:
+            await self._workspace.session()
+        for session in self._workspace.opened.values():
+            await session.store.save()
+
+
+def _check_place(path: object, root: str | PathLike[str] | None, tools: str | Iterable[str]) -> None:
+    if path is not None and root is not None:
+        raise UsageError("One notebook or many? Give either a path or root=.")
+    if root is not None and not Path(root).expanduser().is_dir():
+        raise UsageError(f"root={str(root)!r} is not a folder. Make it, or give another one.")
+    if path is None and root is None and tools != "interpreter":
+        raise UsageError(
+            'Which notebook? JupyterToolkit("analysis.ipynb"), root="folder" for many, or tools="interpreter" for none.'
+        )

@@ -4,65 +4,211 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
+from langchain_jupyter.documents.directory import Directory, Folder
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.store import DocumentStore
-from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, NotebookUnavailable
+from langchain_jupyter.executions import Results
+from langchain_jupyter.fences import one_line
+from langchain_jupyter.kernels.local import LocalKernel, installed_specs
 from langchain_jupyter.session import NotebookSession
 
 logger = logging.getLogger(__name__)
 
+NEW_KERNEL = "new"
+"""In place of a kernel's name: a new process, whatever ran before."""
+
 
 class Workspace:
-    """Opens sessions at their first use, and closes them.
+    """Opens sessions at their first use, and closes them: that of one notebook, or those of many by path.
+
+    There is no current notebook: whoever has several names the one that is meant at each call.
 
     Args:
-        path: The .ipynb file; None for code without a notebook.
+        path: The one .ipynb file; None for code without a notebook, or with `root`.
+        root: The folder that many notebooks are in.
         kernel: Name of a kernel spec; "" for the notebook's.
         soft_wait: Seconds that a run is waited for when the caller says nothing.
         max_runtime: Seconds after which a run is interrupted; None for never.
+        idle_close: Seconds after which a notebook of `root` that nobody has used, and where nothing runs, is closed;
+            None for never.
+
+    Attributes:
+        directory: Where many notebooks are; None with one notebook, or none.
+        results: What calls that belong to no one notebook have answered.
     """
 
     def __init__(
-        self, path: Path | None, *, kernel: str = "", soft_wait: float = 30.0, max_runtime: float | None = None
+        self,
+        path: Path | None = None,
+        *,
+        root: Path | None = None,
+        kernel: str = "",
+        soft_wait: float = 30.0,
+        max_runtime: float | None = None,
+        idle_close: float | None = None,
     ) -> None:
         self._path = path
+        self._folder = None if root is None else Folder(root)
+        self.directory: Directory | None = self._folder
+        self.results = Results()
         self._kernel = kernel
         self._soft_wait = soft_wait
         self._max_runtime = max_runtime
-        self._session: NotebookSession | None = None
-        self._lock: asyncio.Lock | None = None
+        self._idle_close = idle_close
+        self._sessions: dict[str, NotebookSession] = {}
+        self._used: dict[str, float] = {}
+        self._left: dict[str, str] = {}
+        self._kernels: dict[str, str] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sweeper: asyncio.Task[None] | None = None
 
-    async def session(self) -> NotebookSession:
-        """The session, opened if it is not open.
+    @property
+    def opened(self) -> Mapping[str, NotebookSession]:
+        """The sessions that are open, by path."""
+        return dict(self._sessions)
+
+    async def session(self, notebook: str = "") -> NotebookSession:
+        """The session of a notebook, opened if it is not open.
+
+        Args:
+            notebook: Its path in the directory; nothing where there is one notebook, or none.
 
         Raises:
-            DocumentError: The notebook cannot be opened.
+            DocumentError: The one notebook cannot be opened.
+            NotebookUnavailable: That one of many cannot be opened.
+            NotebookNotFound, OutsideRoot: There is none of that path.
         """
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            if self._session is None:
-                session = self._build()
-                await session.open()
-                self._session = session
-        return self._session
+        path = notebook if self.directory is None else await self.directory.locate(notebook)
+        async with self._locks[path]:
+            return await self._session(path)
+
+    async def open(self, notebook: str, *, kernel: str = "", create: bool = False) -> NotebookSession:
+        """The session of a notebook of the directory, with the kernel that is wanted.
+
+        Args:
+            notebook: Its path.
+            kernel: "" for the kernel that it has, or else its kernel spec; the name of a spec, or "new", ends a
+                kernel of ours that does not fit and starts another.
+            create: Whether a notebook that is not there is made.
+
+        Raises:
+            KernelNotFound: There is no such kernel.
+            Busy: A cell runs in the kernel that would be ended.
+            NotebookUnavailable, NotebookNotFound, OutsideRoot: As for `session`.
+        """
+        assert self.directory is not None
+        specs = await self.kernel_specs() if kernel not in ("", NEW_KERNEL) else {}
+        if specs and kernel not in specs:
+            raise KernelNotFound(f"No kernel '{one_line(kernel)}'. Kernel specs: {', '.join(specs)}.")
+        path = await (self.directory.create if create else self.directory.locate)(notebook)
+        async with self._locks[path]:
+            known = self._sessions.get(path)
+            if known is not None and kernel and (kernel == NEW_KERNEL or kernel != known.kernel.info.name):
+                await self._leave(path, known)
+            if specs:
+                self._kernels[path] = kernel
+            session = await self._session(path)
+            if specs and session.document.metadata.get("kernelspec", {}).get("name") != kernel:
+                spec = {"name": kernel, "display_name": specs[kernel]}
+                kept = {key: value for key, value in session.document.metadata.items() if key != "language_info"}
+                session.document.set_notebook_metadata({**kept, "kernelspec": spec})
+            return session
+
+    async def kernel_specs(self) -> Mapping[str, str]:
+        """The kernel specs that a notebook can be opened with: name -> display name."""
+        return await asyncio.to_thread(installed_specs)
 
     async def close(self) -> None:
         """Save, and end the kernels that we started. The next call opens again."""
-        session, self._session, self._lock = self._session, None, None
-        if session is not None:
-            await session.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        sessions, self._sessions, self._sweeper = self._sessions, {}, None
+        self._used.clear()
+        self._left.clear()
+        self._locks.clear()
+        ends = await asyncio.gather(*(session.close() for session in sessions.values()), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
-    def _build(self) -> NotebookSession:
-        store: DocumentStore = MemoryStore() if self._path is None else FileStore(self._path)
-        cwd = Path.cwd() if self._path is None else self._path.absolute().parent
+    async def close_idle(self, seconds: float) -> None:
+        """Close the notebooks that nobody has used for so long, and where nothing runs."""
+        for path in list(self._sessions):
+            async with self._locks[path]:
+                session = self._sessions.get(path)
+                if session is None:
+                    continue
+                if session.busy:
+                    self._used[path] = time.monotonic()
+                elif time.monotonic() - self._used[path] >= seconds:
+                    logger.info("%s: closed, not used for %.0f s", path, seconds)
+                    await self._end(path, "The notebook was closed because nobody used it, and its kernel with it")
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _session(self, path: str) -> NotebookSession:
+        """The session of a path, opened if it is not open; its lock is held."""
+        self._used[path] = time.monotonic()
+        session = self._sessions.get(path)
+        if session is None:
+            session = self._build(path)
+            try:
+                await session.open()
+            except DocumentError as error:
+                if self.directory is None:
+                    raise
+                raise NotebookUnavailable(str(error)) from error
+            session.greeting = self._left.pop(path, "")
+            self._sessions[path] = session
+            self._sweep()
+        return session
+
+    async def _leave(self, path: str, session: NotebookSession) -> None:
+        if session.busy:
+            raise Busy(f"A cell of '{path}' is running.", hint="interrupt_kernel() first, or wait for its end.")
+        await self._end(path, "The notebook was opened with another kernel")
+
+    async def _end(self, path: str, why: str) -> None:
+        """Close a session; whoever comes next is told."""
+        self._left[path] = f"{why}: all variables are gone, every cell is stale."
+        await self._sessions.pop(path).close()
+
+    def _sweep(self) -> None:
+        if self._idle_close is not None and self.directory is not None and self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep_on(self._idle_close))
+
+    async def _sweep_on(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds / 4)
+            try:
+                await self.close_idle(seconds)
+            except DocumentError as error:  # what could not be saved is in its journal
+                logger.warning("%s", error)
+
+    def _build(self, path: str) -> NotebookSession:
+        """A session for a path, not yet open."""
+        store, folder = self._store(path)
         logger.info("%s: a file and a local kernel", store.path)
         return NotebookSession(
             store,
-            LocalKernel(self._kernel, cwd=cwd),
+            LocalKernel(self._kernels.get(path, self._kernel), cwd=folder),
             soft_wait=self._soft_wait,
             max_runtime=self._max_runtime,
         )
+
+    def _store(self, path: str) -> tuple[DocumentStore, Path]:
+        """What keeps a notebook, and the folder that its code runs in."""
+        if self._folder is not None:
+            file = self._folder.file(path)
+            return FileStore(file, name=path), file.parent
+        if self._path is None:
+            return MemoryStore(), Path.cwd()
+        return FileStore(self._path), self._path.absolute().parent

@@ -39,10 +39,11 @@ class FileStore:
 
     Args:
         path: The file. One that is not there is created by the first save, in a folder that is.
+        name: What people and models are told instead of the path.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._given = path
+    def __init__(self, path: Path, *, name: str = "") -> None:
+        self._given = Path(name) if name else path
         self._path = path
         self._document: NotebookDocument
         self._journal: JournalFile
@@ -74,7 +75,7 @@ class FileStore:
         Raises:
             DocumentError: Not a notebook, not readable, no such folder.
         """
-        self._path = await _off_loop(_located, self._given)
+        self._path = await _off_loop(_located, self._path, self._given)
         self._journal = JournalFile(self._path)
         raw, self._stamp = await _off_loop(_read, self._path)
         if raw is not None:
@@ -336,13 +337,13 @@ async def _off_loop(call: Callable[..., T], *args: Any) -> T:
     return await done
 
 
-def _located(given: Path) -> Path:
+def _located(file: Path, given: Path) -> Path:
     """Where the file is, links followed.
 
     Raises:
         DocumentError: No file can be there.
     """
-    path = given.resolve()
+    path = file.resolve()
     if path.is_dir():
         raise DocumentError(f"{given} is a folder. Give the path of an .ipynb file in it.")
     if not path.parent.is_dir():

@@ -209,6 +209,11 @@ def _is_idle(message: Message) -> bool:
     return message.msg_type == "status" and message.content["execution_state"] == "idle"
 
 
+def installed_specs() -> dict[str, str]:
+    """The kernel specs of this machine: name -> display name."""
+    found = cast(Mapping[str, Mapping[str, Any]], KernelSpecManager().get_all_specs())
+    return {name: str(found[name]["spec"].get("display_name", name)) for name in sorted(found)}
+
+
 def _specs() -> str:
-    found = cast(Mapping[str, str], KernelSpecManager().find_kernel_specs())
-    return ", ".join(sorted(found)) or "none; pip install ipykernel"
+    return ", ".join(installed_specs()) or "none; pip install ipykernel"

@@ -24,8 +24,9 @@ from langchain_jupyter.tools.run import (
     RunCode,
     WaitForExecution,
 )
+from langchain_jupyter.tools.workspace import ListNotebooks, OpenNotebook
 
-Preset: TypeAlias = Literal["notebook", "interpreter", "read_only"]
+Preset: TypeAlias = Literal["notebook", "interpreter", "read_only", "workspace"]
 
 TOOLS: tuple[type[JupyterTool], ...] = (
     GetNotebookInfo,
@@ -47,13 +48,23 @@ TOOLS: tuple[type[JupyterTool], ...] = (
     RestartKernel,
 )
 
+WORKSPACE_TOOLS: tuple[type[JupyterTool], ...] = (ListNotebooks, OpenNotebook, *TOOLS)
+
 _INTERPRETER = (RunCode, ReadOutput, WaitForExecution, InterruptKernel, RestartKernel)
+_READING = tuple(tool for tool in TOOLS if tool.effect == "read" and tool is not WaitForExecution)
 
 PRESETS: Mapping[str, tuple[type[JupyterTool], ...]] = {
     "notebook": TOOLS,
     "interpreter": _INTERPRETER,
-    "read_only": tuple(tool for tool in TOOLS if tool.effect == "read" and tool is not WaitForExecution),
+    "read_only": _READING,
 }
+"""Tools that work on one notebook."""
+
+WORKSPACE_PRESETS: Mapping[str, tuple[type[JupyterTool], ...]] = {
+    "workspace": WORKSPACE_TOOLS,
+    "read_only": (ListNotebooks, *_READING),
+}
+"""Tools that work on many; all but the first two take `notebook`."""
 
 
 def build_tools(selection: str | Iterable[str], host: ToolHost) -> list[JupyterTool]:
@@ -62,11 +73,16 @@ def build_tools(selection: str | Iterable[str], host: ToolHost) -> list[JupyterT
     Raises:
         UsageError: No such preset or tool; names those that exist.
     """
+    many = host.workspace.directory is not None
+    presets, tools = (WORKSPACE_PRESETS, WORKSPACE_TOOLS) if many else (PRESETS, TOOLS)
     if isinstance(selection, str):
-        if selection not in PRESETS:
-            raise UsageError(f"No preset {selection!r} of tools. Presets: {', '.join(PRESETS)}; or a list of names.")
-        return [tool(host) for tool in PRESETS[selection]]
-    by_name = {str(tool.model_fields["name"].default): tool for tool in TOOLS}
+        if selection not in presets:
+            kind = "a root" if many else "one notebook"
+            raise UsageError(
+                f"No preset {selection!r} of tools for {kind}. Presets: {', '.join(presets)}; or a list of names."
+            )
+        return [tool(host) for tool in presets[selection]]
+    by_name = {str(tool.model_fields["name"].default): tool for tool in tools}
     wanted = list(selection)
     if unknown := [name for name in wanted if name not in by_name]:
         raise UsageError(f"No tools {', '.join(unknown)}. Tools: {', '.join(by_name)}.")

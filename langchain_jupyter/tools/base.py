@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from langchain_jupyter.bridge import LoopBridge
@@ -23,6 +23,7 @@ from langchain_jupyter.render import Rendered
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.sight import member_of
+from langchain_jupyter.workspace import Workspace
 
 Effect: TypeAlias = Literal["read", "edit", "run", "kernel"]
 
@@ -47,8 +48,12 @@ class ToolHost(Protocol):
     def limits(self) -> OutputLimits:
         """How much a model gets to see."""
 
-    async def session(self) -> NotebookSession:
-        """The session to work on, opened at the first call."""
+    @property
+    def workspace(self) -> Workspace:
+        """The notebooks that there are."""
+
+    async def session(self, notebook: str = "") -> NotebookSession:
+        """The session to work on, opened at the first call; `notebook` is its path where there are many."""
 
 
 class ToolArgs(BaseModel):
@@ -72,6 +77,13 @@ class ToolArgs(BaseModel):
             if isinstance(known.get(name), int):
                 known[name] = str(known[name])
         return known
+
+
+def naming_notebook(arguments: type[BaseModel]) -> type[BaseModel]:
+    """The same arguments, with the notebook that is meant before them: for tools that work on many."""
+    others = {name: (field.annotation, field) for name, field in arguments.model_fields.items() if name != "runtime"}
+    fields: dict[str, Any] = {"notebook": (str, Field(description="Path from list_notebooks")), **others}
+    return create_model(arguments.__name__, __base__=ToolArgs, __doc__=arguments.__doc__, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +121,21 @@ class Call:
 
 
 class JupyterTool(BaseTool):
-    """A verb over a notebook session, callable from sync and async code, on any loop and thread."""
+    """A verb over a notebook session, callable from sync and async code, on any loop and thread.
+
+    Attributes:
+        effect: What it does to the world.
+        on_notebook: Whether it works on one notebook, which a call has to name where there are many.
+    """
 
     effect: ClassVar[Effect]
+    on_notebook: ClassVar[bool] = True
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     _host: ToolHost = PrivateAttr()
 
     def __init__(self, host: ToolHost, **kwargs: Any) -> None:
+        if host.workspace.directory is not None and self.on_notebook:
+            kwargs["args_schema"] = naming_notebook(type(self).model_fields["args_schema"].default)
         super().__init__(
             handle_tool_error=True,
             handle_validation_error=_explain,
@@ -163,23 +183,23 @@ class JupyterTool(BaseTool):
         return (), {**arguments, "tool_call_id": tool_call_id or ""}
 
     async def _perform(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
-        session = await self._host.session()
+        try:
+            session = await self._host.session(arguments.get("notebook", ""))
+        except ToolError as error:
+            return self._failed(error, tool_call_id)
         call = self._describe(session, runtime, tool_call_id, arguments)
         news = session.news(call.caller)
         try:
             await _refresh(session)
             rendered = session.results.get(call.key) if self.effect in ("edit", "kernel") else None
             if rendered is None:
+                arguments = {name: value for name, value in arguments.items() if name != "notebook"}
                 rendered = await self._call(call, **arguments)
                 if self.effect != "read" and (pending := await session.store.settle()):
                     rendered = preceded(f"[{pending}]", rendered)
                 session.results.put(call.key, rendered)
         except ToolError as error:
-            text = f"[{news}]\n{error}" if news else str(error)
-            if not tool_call_id:
-                raise ToolException(text) from error
-            artifact = {"status": "failed", "code": error.code}
-            return ToolMessage(text, tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact), None
+            return self._failed(error, tool_call_id, news)
         except asyncio.CancelledError:
             if getattr(runtime, "withdrawn", False):
                 await _stop(session, call.key)
@@ -188,16 +208,28 @@ class JupyterTool(BaseTool):
             rendered = preceded(f"[{news}]", rendered)
         return rendered.content, rendered.artifact
 
+    def _failed(self, error: ToolError, tool_call_id: str, news: str = "") -> tuple[ToolMessage, None]:
+        """A failure as the model is told it."""
+        text = f"[{news}]\n{error}" if news else str(error)
+        if not tool_call_id:
+            raise ToolException(text) from error
+        artifact = {"status": "failed", "code": error.code}
+        return ToolMessage(text, tool_call_id=tool_call_id, name=self.name, status="error", artifact=artifact), None
+
     def _describe(
         self, session: NotebookSession, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]
     ) -> Call:
+        caller, key = self._identify(runtime, tool_call_id, arguments)
+        return Call(session, caller, key, self._host.limits, runtime)
+
+    def _identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+        """Who calls, and the key of the call."""
         config = (getattr(runtime, "config", None) or {}).get("configurable") or {}
         thread = str(config.get("thread_id") or "toolkit")
         caller = member_of(thread, str(config.get("caller_session") or ""))
         text = json.dumps([self.name, arguments], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-        key = f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
-        return Call(session, caller, key, self._host.limits, runtime)
+        return caller, f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
 
 
 def answer(text: str, artifact: dict[str, Any]) -> Rendered:

@@ -10,6 +10,7 @@ from langchain_jupyter.cells import render_cell, render_cells, state_of
 from langchain_jupyter.outline import render_outline
 from langchain_jupyter.reading import render_output
 from langchain_jupyter.render import Rendered
+from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
 
 CELL = "Cell handle from get_notebook_info"
@@ -53,13 +54,7 @@ class GetNotebookInfo(JupyterTool):
     args_schema: type[BaseModel] = NoArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        document, sight = call.session.document, call.session.sight(call.caller)
-        cells = list(document.cells())
-        for cell in cells:
-            sight.saw(cell)
-        sight.saw_order(document)
-        rows = [(cell, document.handle(cell.id), state_of(cell)) for cell in cells]
-        return render_outline(call.session.info, rows)
+        return outline_of(call.session, call.caller)
 
 
 class ReadAllCells(JupyterTool):
@@ -130,3 +125,13 @@ class ReadOutput(JupyterTool):
             lines=arguments["lines"],
             limits=call.limits,
         )
+
+
+def outline_of(session: NotebookSession, caller: str) -> Rendered:
+    """The outline of a notebook; the caller has seen its cells thereby."""
+    document, sight = session.document, session.sight(caller)
+    cells = list(document.cells())
+    for cell in cells:
+        sight.saw(cell)
+    sight.saw_order(document)
+    return render_outline(session.info, [(cell, document.handle(cell.id), state_of(cell)) for cell in cells])

@@ -21,7 +21,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LAYERS = [
     {"errors", "models"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
-    | {"fences", "parts", "cells", "outline", "reading", "render"},
+    | {"fences", "parts", "cells", "outline", "reading", "render"}
+    | {"listing"},
     {"server", "lab"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,16 @@ def names(**options: Any) -> list[str]:
 
 def test_the_definitions_read_as_reviewed() -> None:
     snapshots.check("tools", json.dumps(DEFINITIONS, indent=1, ensure_ascii=False) + "\n")
+
+
+def test_the_definitions_for_many_notebooks_read_as_reviewed(tmp_path: Path) -> None:
+    definitions = [convert_to_openai_tool(tool) for tool in JupyterToolkit(root=tmp_path).get_tools()]
+
+    shown = [
+        each for each in definitions if each["function"]["name"] in ("list_notebooks", "open_notebook", "read_cell")
+    ]
+
+    snapshots.check("tools_workspace", json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
 
 
 def test_the_definitions_are_short() -> None:

@@ -1,0 +1,172 @@
+"""Where the notebooks of a workspace are: a folder of this machine, or what a server holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from langchain_jupyter.documents import format as ipynb
+from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, OutsideRoot
+from langchain_jupyter.fences import one_line
+from langchain_jupyter.models import NotebookFile
+
+SUFFIX = ".ipynb"
+
+_SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
+_ENTRIES = 100_000
+
+
+class Directory(Protocol):
+    """Finds notebooks by path. Paths are relative to its root, with `/` between the parts, in all it takes and gives.
+
+    Whatever a path says, nothing outside of the root is read, made or told of.
+    """
+
+    @property
+    def root(self) -> str:
+        """As the user gave it."""
+
+    async def locate(self, path: str) -> str:
+        """The one path of a notebook that is there: two spellings of a file give the same.
+
+        Raises:
+            OutsideRoot: It would leave the root.
+            NotebookNotFound: There is no such notebook; names those that are near.
+        """
+
+    async def create(self, path: str) -> str:
+        """As `locate`; a notebook that is not there is made, empty, with the folders above it.
+
+        Raises:
+            OutsideRoot: It would leave the root.
+            NotebookUnavailable: It cannot be made there.
+        """
+
+    async def notebooks(self, path: str = "") -> Sequence[NotebookFile]:
+        """All notebooks below a folder, sorted by path; hidden folders and those of packages are left out.
+
+        Raises:
+            OutsideRoot: It would leave the root.
+            NotebookNotFound: There is no such folder.
+        """
+
+
+class Folder:
+    """The notebooks below a folder of this machine.
+
+    Links are followed where they stay below the root; links to folders are not walked when notebooks are listed.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._given = root
+        self._root = root.resolve()
+
+    @property
+    def root(self) -> str:
+        return str(self._given)
+
+    def file(self, path: str) -> Path:
+        """The file of a path that `locate` or `create` has given."""
+        return self._root / path
+
+    async def locate(self, path: str) -> str:
+        return await asyncio.to_thread(self._locate, path)
+
+    async def create(self, path: str) -> str:
+        return await asyncio.to_thread(self._create, path)
+
+    async def notebooks(self, path: str = "") -> Sequence[NotebookFile]:
+        return await asyncio.to_thread(self._notebooks, path)
+
+    def _locate(self, path: str) -> str:
+        file = self._inside(_named(path))
+        if not os.path.isfile(file):  # unlike `Path.is_file`, it does not raise for a name that is too long
+            raise NotebookNotFound(f"No notebook '{one_line(path)}' below {self.root}. {self._near(path)}".rstrip())
+        return file.relative_to(self._root).as_posix()
+
+    def _create(self, path: str) -> str:
+        file = self._inside(_named(path))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "x", encoding="utf-8") as new:
+                new.write(ipynb.empty().layout.join([], "{}"))
+        except FileExistsError as error:
+            if not os.path.isfile(file):
+                raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: something else is there.") from error
+        except OSError as error:
+            raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: {error.strerror}.") from error
+        return file.relative_to(self._root).as_posix()
+
+    def _notebooks(self, path: str) -> Sequence[NotebookFile]:
+        folder = self._inside(path)
+        if not os.path.isdir(folder):
+            raise NotebookNotFound(f"No folder '{one_line(path)}' below {self.root}.")
+        return sorted(self._walk(folder), key=lambda found: found.path)
+
+    def _inside(self, path: str) -> Path:
+        """Where a path leads, links followed.
+
+        Raises:
+            OutsideRoot: Not below the root.
+        """
+        parts = PurePosixPath(path.replace("\\", "/"))
+        try:
+            target = (self._root / parts).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise NotebookNotFound(f"'{one_line(path)}' is not a path.") from error
+        if parts.is_absolute() or ".." in parts.parts or not target.is_relative_to(self._root):
+            raise OutsideRoot(f"'{one_line(path)}' is not below {self.root}.")
+        return target
+
+    def _walk(self, folder: Path) -> Iterator[NotebookFile]:
+        folders, left = [folder], _ENTRIES
+        while folders and left > 0:
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except OSError:
+                continue
+            left -= len(entries)
+            if any(entry.name == "pyvenv.cfg" for entry in entries):
+                continue
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                        folders.append(Path(entry.path))
+                elif entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    yield from self._file(entry)
+
+    def _file(self, entry: os.DirEntry[str]) -> Iterator[NotebookFile]:
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
+            return
+        try:
+            status = entry.stat()
+        except OSError:
+            return
+        yield NotebookFile(Path(entry.path).relative_to(self._root).as_posix(), status.st_size, status.st_mtime)
+
+    def _near(self, path: str) -> str:
+        wanted = PurePosixPath(path).name.lower()
+        found = [file.path for file in self._walk(self._root)]
+        found.sort(key=lambda each: (-_shared(PurePosixPath(each).name.lower(), wanted), each))
+        return f"There are: {', '.join(map(one_line, found[:5]))}{' …' if len(found) > 5 else ''}." if found else ""
+
+
+def _named(path: str) -> str:
+    """A path that names a notebook.
+
+    Raises:
+        NotebookNotFound: By its name it is none.
+    """
+    if not path.endswith(SUFFIX):
+        raise NotebookNotFound(f"'{one_line(path)}' does not name a notebook; their names end in {SUFFIX}.")
+    return path
+
+
+def _shared(a: str, b: str) -> int:
+    return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
