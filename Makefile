@@ -14,13 +14,16 @@ PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
 # Without pip's warnings; an error is always shown.
 PIP_INSTALL := -m pip --disable-pip-version-check -q -q install
 
+# Debian's installer, as root or through sudo.
+APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive apt-get
+
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
 
-.PHONY: help demo test test-all check format bench test-wheel constraints clean
+.PHONY: help demo test test-browser test-all check format bench test-wheel constraints clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## Watch an agent analyse a data set in a new notebook
 	@$(BIN)/langchain-jupyter demo
@@ -28,9 +31,12 @@ demo: $(READY) ## Watch an agent analyse a data set in a new notebook
 test: $(READY) ## Run every test that needs only Python
 	@$(PYTEST)
 
-# Tests that need Debian's Chromium (-m browser) or npm's proxies (-m servers) will be targets of their own, which install
-# what they need and join this list.
-test-all: check test test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
+test-browser: $(READY) ## Run the tests that need a browser; installs Debian's Chromium where there is none
+	@command -v chromium >/dev/null || { echo "Installing Chromium ..."; $(APT) update -qq && $(APT) install -y -qq chromium >/dev/null; }
+	@$(BIN)/python -m pytest -m browser
+
+# Tests that need npm's proxies (-m servers) will be a target of their own, which installs what they need and joins this list.
+test-all: check test test-browser test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
 
 check: $(READY) ## Lint, check the format, check the types (what CI runs)
 	@$(BIN)/ruff check

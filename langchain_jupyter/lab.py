@@ -116,8 +116,6 @@ class LabServer:
             "ServerApp.root_dir": self.root.resolve(),
             "ServerApp.open_browser": False,
             "ServerApp.allow_root": hasattr(os, "geteuid") and os.geteuid() == 0,
-            "LabApp.news_url": None,
-            "LabApp.extension_manager": "readonly",
             "ZMQChannelsWebsocketConnection.limit_rate": False,
             "SQLiteYStore.db_path": scratch / "rooms.db",
         }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,21 @@ from langchain_jupyter.lab import LabServer
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+def jupyter_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Settings of JupyterLab that are not those of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("jupyter-home")
+    notifications = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    notifications.parent.mkdir(parents=True)
+    notifications.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JUPYTER_CONFIG_DIR", str(home))
+        environment.setenv("JUPYTERLAB_SETTINGS_DIR", str(home / "settings"))
+        environment.setenv("JUPYTERLAB_WORKSPACES_DIR", str(home / "workspaces"))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def lab(jupyter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     """A JupyterLab with collaboration that the whole test run shares; its folder is `lab.root`.
 
     A test that kills, stops or starves its server starts one of its own.

@@ -1,0 +1,82 @@
+"""A person at JupyterLab, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import ConsoleMessage, Error, Locator, Page, expect
+
+from langchain_jupyter.lab import LabServer
+
+_PATIENCE = 30_000
+# What JupyterLab itself says on a quiet machine without the internet, whoever works in the notebook.
+_NOT_OURS = ("favicon", "Download the React DevTools")
+
+
+class Person:
+    """Reads, types, runs and undoes as people do: with eyes, mouse and keyboard.
+
+    Attributes:
+        complaints: Errors on the browser's console so far.
+    """
+
+    def __init__(self, page: Page, lab: LabServer) -> None:
+        self._page = page
+        self._lab = lab
+        self.complaints: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", self._broke)
+        page.set_default_timeout(_PATIENCE)
+
+    async def opens(self, notebook: str) -> None:
+        """Open a notebook, and wait until its kernel is there."""
+        await self._page.goto(self._lab.page(notebook))
+        await self._page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        await expect(self._page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
+            "data-status", "idle", timeout=_PATIENCE
+        )
+
+    def cell(self, at: int) -> Locator:
+        """A cell by its position, from 0."""
+        return self._page.locator(".jp-Notebook .jp-Cell").nth(at)
+
+    def outputs(self, at: int) -> Locator:
+        """What a cell shows below its source."""
+        return self.cell(at).locator(".jp-OutputArea-output")
+
+    def prompt(self, at: int) -> Locator:
+        """The `[3]:` or `[*]:` beside a cell."""
+        return self.cell(at).locator(".jp-InputPrompt")
+
+    @property
+    def carets(self) -> Locator:
+        """The carets of other people."""
+        return self._page.locator(".jp-remote-cursor")
+
+    async def source(self, at: int) -> str:
+        """The text in a cell's editor."""
+        return "\n".join(await self.cell(at).locator(".cm-line").all_inner_texts())
+
+    async def clicks_into(self, at: int) -> None:
+        """Put the caret at the end of a cell."""
+        await self.cell(at).locator(".cm-content").click()
+        await self._page.keyboard.press("Control+End")
+
+    async def types(self, text: str, *, delay: float = 0) -> None:
+        """Type where the caret is, with so many milliseconds between the keys."""
+        await self._page.keyboard.type(text, delay=delay)
+
+    async def presses(self, key: str) -> None:
+        """Press a key, such as `Control+Enter`, which runs the cell."""
+        await self._page.keyboard.press(key)
+
+    async def photographs(self, path: Path) -> None:
+        """Take a screenshot."""
+        await self._page.screenshot(path=path)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(known in message.text for known in _NOT_OURS):
+            self.complaints.append(message.text)
+
+    def _broke(self, error: Error) -> None:
+        self.complaints.append(str(error))
