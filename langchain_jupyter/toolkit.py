@@ -12,6 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import PrivateAttr
 
+from langchain_jupyter.backends import LocalBackend
 from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.prompts import get_prompt
@@ -69,8 +70,7 @@ class JupyterToolkit(BaseToolkit):
         self._path = None if path is None else Path(path).expanduser()
         self._limits = limits or OutputLimits()
         self._workspace = Workspace(
-            self._path,
-            root=None if root is None else Path(root).expanduser(),
+            LocalBackend(self._path, root=None if root is None else Path(root).expanduser()),
             kernel=kernel,
             soft_wait=soft_wait,
             max_runtime=max_runtime,
@@ -102,9 +102,7 @@ class JupyterToolkit(BaseToolkit):
     @property
     def notebook(self) -> str:
         """What a prompt calls the notebook, or the notebooks."""
-        if self._workspace.directory is not None:
-            return f"several below {self._workspace.directory.root}; list_notebooks shows them"
-        return self._path.name if self._path else "none"
+        return self._workspace.notebook
 
     async def session(self, notebook: str = "") -> NotebookSession:
         """The session, on the bridge's loop; opened if it is not open.

@@ -1,4 +1,4 @@
-"""Path -> session; the one place that chooses stores and kernels."""
+"""Path -> session."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
-from langchain_jupyter.documents.directory import Directory, Folder
-from langchain_jupyter.documents.file import FileStore
-from langchain_jupyter.documents.memory import MemoryStore
-from langchain_jupyter.documents.store import DocumentStore
+from langchain_jupyter.backends import Backend
+from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, NotebookUnavailable
 from langchain_jupyter.executions import Results
 from langchain_jupyter.fences import one_line
-from langchain_jupyter.kernels.local import LocalKernel, installed_specs
 from langchain_jupyter.session import NotebookSession
 
 logger = logging.getLogger(__name__)
@@ -31,32 +27,27 @@ class Workspace:
     There is no current notebook: whoever has several names the one that is meant at each call.
 
     Args:
-        path: The one .ipynb file; None for code without a notebook, or with `root`.
-        root: The folder that many notebooks are in.
-        kernel: Name of a kernel spec; "" for the notebook's.
+        backend: Where the notebooks are kept, and where their code runs.
+        kernel: Name of a kernel spec, or another choice that the backend knows; "" for the notebook's.
         soft_wait: Seconds that a run is waited for when the caller says nothing.
         max_runtime: Seconds after which a run is interrupted; None for never.
         idle_close: Seconds after which a notebook of `root` that nobody has used, and where nothing runs, is closed;
             None for never.
 
     Attributes:
-        directory: Where many notebooks are; None with one notebook, or none.
         results: What calls that belong to no one notebook have answered.
     """
 
     def __init__(
         self,
-        path: Path | None = None,
+        backend: Backend,
         *,
-        root: Path | None = None,
         kernel: str = "",
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
         idle_close: float | None = None,
     ) -> None:
-        self._path = path
-        self._folder = None if root is None else Folder(root)
-        self.directory: Directory | None = self._folder
+        self._backend = backend
         self.results = Results()
         self._kernel = kernel
         self._soft_wait = soft_wait
@@ -68,6 +59,16 @@ class Workspace:
         self._kernels: dict[str, str] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def directory(self) -> Directory | None:
+        """Where many notebooks are; None with one notebook, or none."""
+        return self._backend.directory
+
+    @property
+    def notebook(self) -> str:
+        """What a prompt calls the notebook, or the notebooks."""
+        return self._backend.notebook
 
     @property
     def opened(self) -> Mapping[str, NotebookSession]:
@@ -123,7 +124,7 @@ class Workspace:
 
     async def kernel_specs(self) -> Mapping[str, str]:
         """The kernel specs that a notebook can be opened with: name -> display name."""
-        return await asyncio.to_thread(installed_specs)
+        return await self._backend.kernel_specs()
 
     async def close(self) -> None:
         """Save, and end the kernels that we started. The next call opens again."""
@@ -135,6 +136,7 @@ class Workspace:
         self._left.clear()
         self._locks.clear()
         ends = await asyncio.gather(*(session.close() for session in sessions.values()), return_exceptions=True)
+        await self._backend.close()
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
@@ -159,7 +161,7 @@ class Workspace:
         self._used[path] = time.monotonic()
         session = self._sessions.get(path)
         if session is None:
-            session = self._build(path)
+            session = await self._build(path)
             try:
                 await session.open()
             except DocumentError as error:
@@ -193,22 +195,7 @@ class Workspace:
             except DocumentError as error:  # what could not be saved is in its journal
                 logger.warning("%s", error)
 
-    def _build(self, path: str) -> NotebookSession:
+    async def _build(self, path: str) -> NotebookSession:
         """A session for a path, not yet open."""
-        store, folder = self._store(path)
-        logger.info("%s: a file and a local kernel", store.path)
-        return NotebookSession(
-            store,
-            LocalKernel(self._kernels.get(path, self._kernel), cwd=folder),
-            soft_wait=self._soft_wait,
-            max_runtime=self._max_runtime,
-        )
-
-    def _store(self, path: str) -> tuple[DocumentStore, Path]:
-        """What keeps a notebook, and the folder that its code runs in."""
-        if self._folder is not None:
-            file = self._folder.file(path)
-            return FileStore(file, name=path), file.parent
-        if self._path is None:
-            return MemoryStore(), Path.cwd()
-        return FileStore(self._path), self._path.absolute().parent
+        store, kernel = await self._backend.build(path, self._kernels.get(path, self._kernel))
+        return NotebookSession(store, kernel, soft_wait=self._soft_wait, max_runtime=self._max_runtime)
