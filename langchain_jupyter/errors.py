@@ -82,11 +82,14 @@ class KernelStartError(OutOfReach):
 
 
 class KernelDied(OutOfReach):
-    """The kernel's process ended. Whatever ran is lost, and nothing is sent again."""
+    """The kernel's process ended. Whatever ran is lost, and nothing is sent again.
+
+    Its text says why, as far as known, and goes on a sentence: "the kernel was shut down …".
+    """
 
 
 class ConnectionLost(OutOfReach):
-    """The channel broke. Whether the code ran is unknown; nothing is sent again."""
+    """The channel broke. Whether the code ran, or how it ended, is unknown; nothing is sent again."""
 
 
 class ServerUnreachable(OutOfReach):

@@ -27,6 +27,7 @@ class Run:
         ref: Reference for wait_for_execution, such as "e7".
         cell_id: The cell that runs; None for scratch code.
         outputs: What the kernel has sent so far.
+        truncated: Output is known to be missing.
         interrupted: Somebody asked it to stop.
         ended: Set when the kernel is idle again and everything is in the document.
         unattended: Set when its caller stopped waiting though it runs.
@@ -41,6 +42,7 @@ class Run:
         self.error: ErrorInfo | None = None
         self.prompt = ""
         self.note = ""
+        self.truncated = False
         self.interrupted = False
         self.ended = asyncio.Event()
         self.unattended = unattended
@@ -60,6 +62,9 @@ class Run:
         elif message.msg_type == "input_request":
             self.prompt, self.status = content["prompt"], "input"
             self.asked.set()
+        elif message.msg_type == "truncated":
+            self.truncated = True
+            self._add_note(content["reason"])
         else:
             self.outputs.feed(message.msg_type, content)
 
@@ -71,6 +76,10 @@ class Run:
     def died(self, note: str) -> None:
         """The kernel ended before the code did."""
         self.status, self.note = "died", note
+
+    def lost(self, note: str) -> None:
+        """How it ended was not heard."""
+        self.status, self.note = "lost", note
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -97,6 +106,7 @@ class Run:
             error=self.error,
             prompt=self.prompt,
             note=self.note,
+            truncated=self.truncated,
         )
 
     async def wait(self, timeout: float) -> Execution:
@@ -112,6 +122,10 @@ class Run:
             if not self._waiting and not self.ended.is_set():
                 self.unattended.set()
         return self.snapshot()
+
+    def _add_note(self, note: str) -> None:
+        if note not in self.note:
+            self.note = f"{self.note} {note}".strip()
 
     def _take_reply(self, content: Mapping[str, Any]) -> None:
         self.execution_count = content.get("execution_count") or self.execution_count

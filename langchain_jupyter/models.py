@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 CellType: TypeAlias = Literal["code", "markdown", "raw"]
-Status: TypeAlias = Literal["ok", "error", "running", "input", "interrupted", "died"]
-KernelState: TypeAlias = Literal["not started", "starting", "idle", "busy", "dead"]
+Status: TypeAlias = Literal["ok", "error", "running", "input", "interrupted", "died", "lost"]
+KernelState: TypeAlias = Literal["not started", "starting", "idle", "busy", "dead", "disconnected"]
 Output: TypeAlias = Mapping[str, Any]
 """One nbformat output: a dict with `output_type` stream, display_data, execute_result or error.
 
@@ -61,13 +61,15 @@ class Execution:
     Attributes:
         ref: Reference that wait_for_execution takes, such as "e7".
         cell_id: The cell that ran; None for scratch code.
-        status: "error" if the code raised; that is a result, not a failure of ours.
+        status: "error" if the code raised; that is a result, not a failure of ours. "lost" if the line to the kernel
+            broke and nobody told how it ended: it may have run, in part or whole, and may run still.
         execution_count: The kernel's own counter, from 1; None if it never started.
         outputs: nbformat outputs in order of arrival, adjacent streams of one name joined.
         duration: Seconds from sending to the end, or until now while it runs.
         error: The exception, if the code raised or was interrupted.
         prompt: What input() or getpass() asks, while status is "input".
         note: What else has to be said, such as why a kernel died; empty if nothing.
+        truncated: Whether output is known to be missing; `note` says why.
     """
 
     ref: str
@@ -79,6 +81,7 @@ class Execution:
     error: ErrorInfo | None = None
     prompt: str = ""
     note: str = ""
+    truncated: bool = False
 
     @property
     def finished(self) -> bool:
@@ -93,7 +96,7 @@ class KernelInfo:
     Attributes:
         name: Kernel spec, such as "python3".
         language: Language of its code, lower case; "" until it has told.
-        state: What it is doing.
+        state: What it is doing; "disconnected" if the line to it is lost.
         display_name: How people call it; "" until it has told.
     """
 

@@ -60,7 +60,7 @@ def render_execution(
         "duration": execution.duration,
         "error": {"name": error.name[:200], "value": error.value[:2_000]} if error else None,
         "outputs": records(execution.outputs, parts),
-        "truncated": any(part.cut for part in parts),
+        "truncated": execution.truncated or any(part.cut for part in parts),
     }
     return Rendered(content_of([first, *body]), artifact)
 
@@ -75,7 +75,7 @@ def first_line(execution: Execution, handle: str) -> str:
             said = (
                 "" if error is None else f" {one_line(f'{error.name}: {error.value}' if error.value else error.name)}"
             )
-            return f"{head}{count}{said}"
+            return f"{head}{count}{said}{f' · {one_line(execution.note)}' if execution.note else ''}"
         case "running":
             last = _last_line(execution)
             wait = f'wait_for_execution("{execution.ref}") or interrupt_kernel()'

@@ -23,6 +23,8 @@ from langchain_jupyter.settings import ServerSettings
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _HANDSHAKE = 30.0
+_PING_INTERVAL = 15.0
+_PING_TIMEOUT = 30.0  # a server that reads or writes a large notebook answers nothing meanwhile
 _ATTEMPTS = 4
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
@@ -74,6 +76,7 @@ class JupyterServer:
         *,
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Ask, once.
 
@@ -82,6 +85,7 @@ class JupyterServer:
             path: Below the base URL, such as "/api/kernels"; quoted with `quoted` where it has a user's names.
             json: The body.
             params: The query.
+            timeout: Seconds that it may take to answer; None for what everything but the start of a kernel needs.
 
         Returns:
             The JSON of the answer; None if it has no body.
@@ -92,8 +96,9 @@ class JupyterServer:
             ServerRefused: 401 or 403.
             ServerError: Any other status but 2xx, or an answer that is not JSON.
         """
+        patience = _TIMEOUT if timeout is None else httpx.Timeout(timeout, connect=_TIMEOUT.connect)
         try:
-            answer = await self._client.request(method, f"{self.url}{path}", json=json, params=params)
+            answer = await self._client.request(method, f"{self.url}{path}", json=json, params=params, timeout=patience)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise self._unreachable(error) from error
         except httpx.TransportError as error:
@@ -166,6 +171,8 @@ class JupyterServer:
                 max_size=None,  # a notebook is one message, and may have any size
                 compression=None,
                 open_timeout=_HANDSHAKE,
+                ping_interval=_PING_INTERVAL,
+                ping_timeout=_PING_TIMEOUT,
                 ssl=self._ssl,
             )
         except InvalidStatus as error:

@@ -14,10 +14,11 @@ from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import (
     Busy,
     CellNotFound,
+    ConnectionLost,
     KernelDied,
-    KernelStartError,
     KernelUnavailable,
     NotACodeCell,
+    OutOfReach,
     TextNotFound,
 )
 from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution
@@ -31,8 +32,8 @@ from langchain_jupyter.writer import OutputWriter
 logger = logging.getLogger(__name__)
 
 _INTERRUPT_PATIENCE = 5.0
-_RESTARTED = "the kernel was restarted. All variables are gone; every cell is stale."
-_DIED = "the kernel ended (out of memory?) and was restarted. All variables are gone; every cell is stale."
+_RESTARTED = "the kernel was restarted."
+_GONE = "All variables are gone; every cell is stale."
 
 
 class NotebookSession:
@@ -387,12 +388,12 @@ class NotebookSession:
         Raises:
             KernelUnavailable: It does not start; the code has not run.
         """
-        if self._starting is None or (self._starting.done() and self.kernel.info.state == "dead"):
-            self._start_kernel()
+        if self._starting is None or self._starting.done():
+            self._start_kernel()  # does nothing if it is there
         assert self._starting is not None
         try:
             await asyncio.shield(self._starting)
-        except KernelStartError as error:
+        except OutOfReach as error:
             raise KernelUnavailable(str(error), hint="The code has not run.") from error
 
     def _name_kernel(self) -> None:
@@ -440,8 +441,10 @@ class NotebookSession:
                 run.take(message)
                 self._update_earlier(message)
                 writer.soon()
-        except KernelDied:
-            run.died(_RESTARTED if run.interrupted else _DIED)
+        except KernelDied as error:
+            run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
+        except ConnectionLost as error:
+            run.lost(str(error))
         finally:
             if limit is not None:
                 limit.cancel()

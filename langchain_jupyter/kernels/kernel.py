@@ -24,6 +24,11 @@ class Message:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+def truncated(reason: str) -> Message:
+    """Says in the place of output that it is missing, and why."""
+    return Message("iopub", "truncated", {"reason": reason})
+
+
 class Kernel(Protocol):
     """Runs code, one request at a time. All methods belong to one event loop."""
 
@@ -45,7 +50,8 @@ class Kernel(Protocol):
         """Send one execute_request and yield what the kernel answers, until it is idle again.
 
         Ends after both the execute_reply and the idle status whose parent is this request; they may come in either
-        order. Messages caused by other clients are left out.
+        order. Messages caused by other clients are left out. One type of message is ours and not the kernel's:
+        `truncated`, made by the function of that name, where output is known to be missing.
 
         Args:
             code: Source in the kernel's language; may be empty.
@@ -54,7 +60,7 @@ class Kernel(Protocol):
 
         Raises:
             KernelDied: The process ended. Nothing is sent again.
-            ConnectionLost: The channel broke. Whether the code ran is unknown.
+            ConnectionLost: The channel broke, and how the code ended was not heard. Nothing is sent again.
         """
 
     def answer(self, text: str) -> None:

@@ -22,6 +22,7 @@ _DEFAULT = "python3"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
+_ENDED = "the kernel ended (out of memory?) and was restarted."  # by the session, which is told
 
 
 class LocalKernel:
@@ -86,7 +87,7 @@ class LocalKernel:
     ) -> AsyncIterator[Message]:
         client = self._client
         if client is None or self._state == "dead":
-            raise KernelDied("The kernel's process has ended.")
+            raise KernelDied(_ENDED)
         request = client.session.msg("execute_request", _request(code, allow_stdin, store_history))
         msg_id: str = request["header"]["msg_id"]
         inbox = self._waiting[msg_id] = asyncio.Queue()
@@ -162,7 +163,7 @@ class LocalKernel:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        self._fail_waiting("The kernel was stopped while the code ran.")
+        self._fail_waiting("the kernel was stopped while the code ran.")
         manager, client, self._manager, self._client = self._manager, self._client, None, None
         if client is not None:
             client.stop_channels()
@@ -176,7 +177,7 @@ class LocalKernel:
         while await manager.is_alive():  # noqa: ASYNC110, a process sets no event
             await asyncio.sleep(_WATCH_INTERVAL)
         self._state = "dead"
-        self._fail_waiting("The kernel's process has ended.")
+        self._fail_waiting(_ENDED)
         for callback in self._callbacks:
             callback()
 

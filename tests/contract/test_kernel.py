@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
 from langchain_jupyter.kernels.kernel import Kernel, Message
 from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.kernels.remote import RemoteKernel
+from langchain_jupyter.lab import LabServer
+from langchain_jupyter.server import JupyterServer
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], Kernel]] = {"local": lambda folder: LocalKernel(cwd=folder)}
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel under test, ready for code.
+
+    Attributes:
+        folder: Where its code runs.
+        noticed: Seconds within which the death of its process is noticed.
+    """
+
+    kernel: Kernel
+    folder: Path
+    noticed: float
+
+
+@asynccontextmanager
+async def local(folder: Path) -> AsyncIterator[Case]:
+    yield Case(LocalKernel(cwd=folder), folder, noticed=1)
+
+
+@asynccontextmanager
+async def remote(lab: LabServer) -> AsyncIterator[Case]:
+    folder = Path(tempfile.mkdtemp(dir=lab.root))
+    server = JupyterServer(lab.settings)
+    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10)
+    await server.close()
+
+
+IMPLEMENTATIONS = {"local": (local, "tmp_path"), "remote": (remote, "lab")}
+"""How a kernel is made, and the fixture of what runs it."""
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
-async def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kernel]:
-    kernel = IMPLEMENTATIONS[request.param](tmp_path)
-    await kernel.start()
-    yield kernel
-    await kernel.close()
+def host(request: pytest.FixtureRequest) -> tuple[Callable[[Any], AbstractAsyncContextManager[Case]], Any]:
+    make, fixture = IMPLEMENTATIONS[request.param]
+    return make, request.getfixturevalue(fixture)
+
+
+@pytest.fixture
+async def case(host: tuple[Callable[[Any], AbstractAsyncContextManager[Case]], Any]) -> AsyncIterator[Case]:
+    make, where = host
+    async with make(where) as case:
+        await case.kernel.start()
+        yield case
+        await case.kernel.close()
+
+
+@pytest.fixture
+def kernel(case: Case) -> Kernel:
+    return case.kernel
 
 
 async def messages(kernel: Kernel, code: str, *, allow_stdin: bool = False) -> list[Message]:
@@ -54,7 +102,8 @@ async def test_two_runs_at_once_do_not_mix(kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("death", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
-async def test_death_is_noticed_within_a_second_and_told(kernel: Kernel, death: str) -> None:
+async def test_death_is_noticed_in_time_and_told(case: Case, death: str) -> None:
+    kernel = case.kernel
     told = asyncio.Event()
     kernel.on_death(told.set)
     running = kernel.execute(f"import os, signal; print('bye', flush=True); {death}")
@@ -67,7 +116,7 @@ async def test_death_is_noticed_within_a_second_and_told(kernel: Kernel, death: 
     async with asyncio.timeout(1):
         await told.wait()
 
-    assert seconds < 1
+    assert seconds < case.noticed
     assert kernel.info.state == "dead"
 
 
@@ -134,8 +183,8 @@ async def test_input_is_asked_for_and_answered(kernel: Kernel, ask: str) -> None
     assert answered.content["data"]["text/plain"] == "'Ada'"
 
 
-async def test_code_runs_in_the_given_folder(kernel: Kernel, tmp_path: Path) -> None:
-    assert await value(kernel, "import os; os.getcwd()") == repr(str(tmp_path.resolve()))
+async def test_code_runs_in_the_folder_of_the_notebook(case: Case) -> None:
+    assert await value(case.kernel, "import os; os.getcwd()") == repr(str(case.folder.resolve()))
 
 
 async def test_scratch_code_does_not_move_the_execution_count(kernel: Kernel) -> None:

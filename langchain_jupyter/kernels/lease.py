@@ -1,0 +1,173 @@
+"""Which of a server's kernels a notebook uses, and whether ending it is ours.
+
+Source: https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from langchain_jupyter.errors import KernelStartError, ServerError, ServerRefused
+from langchain_jupyter.server import JupyterServer
+
+_ID = re.compile(r"\w{8}-\w{4}-\w{4}-\w{4}-\w{12}")
+_START_TIMEOUT = 120.0
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A kernel of a server that we use.
+
+    Attributes:
+        kernel_id: Its id on the server.
+        spec: Name of its kernel spec.
+        language: As the spec says, lower case; "" if it does not.
+        display_name: As the spec says; "" if it does not.
+        ours: Whether we started it, and end it.
+        session: Id of the notebook's session that was made for it; "" if there was one, or the server has none.
+    """
+
+    kernel_id: str
+    spec: str
+    language: str = ""
+    display_name: str = ""
+    ours: bool = False
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which kernel to use.
+
+    Attributes:
+        choice: "" for the notebook's running kernel, or else a new one of `spec`; the name of a kernel spec; the id of
+            a running kernel; "new" for a new one.
+        spec: Kernel spec that the notebook names; "" for the server's default.
+        path: The notebook's path on the server; "" for none.
+        sessions: Whether the server binds kernels to notebooks.
+    """
+
+    choice: str
+    spec: str
+    path: str
+    sessions: bool
+
+
+async def take(server: JupyterServer, wanted: Wanted) -> Lease:
+    """Find the kernel, or start it.
+
+    The notebook's session gets it, so that a person who opens the notebook is on the same kernel. Where another kernel
+    is wanted than the session has, the new one takes its place, and the server ends the old one; but never one that
+    somebody is connected to or that runs code: then the new kernel runs beside it, outside of the session.
+
+    Raises:
+        KernelStartError: No such spec or id, or it did not start.
+        ServerUnreachable: Nobody answers.
+        ServerError: The server would not tell.
+    """
+    specs = await server.get("/api/kernelspecs")
+    if _ID.fullmatch(wanted.choice):
+        return _named(await _running(server, wanted.choice), specs)
+    session = await _session(server, wanted.path) if wanted.sessions and wanted.path else None
+    if session is not None and wanted.choice in ("", session["kernel"]["name"]):
+        return _named(session["kernel"], specs)
+    name = wanted.spec if wanted.choice in ("", "new") else wanted.choice
+    _check(name, specs)
+    try:
+        return await _start(server, wanted, name, session, specs)
+    except ServerRefused:
+        raise
+    except ServerError as error:
+        raise KernelStartError(f"The kernel {name or 'of the server'!r} did not start: {error}") from error
+
+
+async def give_back(server: JupyterServer, lease: Lease) -> None:
+    """End a kernel of ours, and the session that was made for it.
+
+    Raises:
+        OutOfReach: The server does not do it.
+    """
+    path = f"/api/sessions/{lease.session}" if lease.session else f"/api/kernels/{lease.kernel_id}"
+    try:
+        await server.request("DELETE", path)
+    except ServerError as error:
+        if error.status not in (_NOT_FOUND, 410):  # gone already
+            raise
+
+
+async def _start(
+    server: JupyterServer, wanted: Wanted, name: str, session: Mapping[str, Any] | None, specs: Mapping[str, Any]
+) -> Lease:
+    kernel = {"name": name} if name else {}
+    if session is not None and not _in_use(session["kernel"]):
+        changed = await server.request(
+            "PATCH",
+            f"/api/sessions/{session['id']}",
+            json={"kernel": kernel or _default(specs)},
+            timeout=_START_TIMEOUT,
+        )
+        return _named(changed["kernel"], specs, ours=True)
+    if session is None and wanted.sessions and wanted.path:
+        model = {
+            "path": wanted.path,
+            "name": PurePosixPath(wanted.path).name,
+            "type": "notebook",
+            "kernel": kernel,
+        }
+        made = await server.request("POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
+        return _named(made["kernel"], specs, ours=True, session=made["id"])
+    place = {"path": wanted.path} if wanted.path else {}
+    made = await server.request("POST", "/api/kernels", json={**kernel, **place}, timeout=_START_TIMEOUT)
+    return _named(made, specs, ours=True)
+
+
+def _in_use(kernel: Mapping[str, Any]) -> bool:
+    return bool(kernel.get("connections")) or kernel.get("execution_state") == "busy"
+
+
+async def _running(server: JupyterServer, kernel_id: str) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = await server.get(f"/api/kernels/{kernel_id}")
+    except ServerError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        raise KernelStartError(
+            f"No kernel with the id {kernel_id} runs on {server.url}; it may have been shut down. "
+            'Give kernel="" for the notebook\'s kernel, or the id of a running one.'
+        ) from error
+    return found
+
+
+async def _session(server: JupyterServer, path: str) -> Mapping[str, Any] | None:
+    found = (each for each in await server.get("/api/sessions") if each.get("path") == path and each.get("kernel"))
+    return next(found, None)
+
+
+def _default(specs: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": specs.get("default", "python3")}
+
+
+def _check(name: str, specs: Mapping[str, Any]) -> None:
+    installed = specs.get("kernelspecs", {})
+    if name and name not in installed:
+        listed = ", ".join(sorted(installed)) or "none"
+        raise KernelStartError(
+            f"There is no kernel spec {name!r} on the server. Installed: {listed}. Give one of them as kernel=."
+        )
+
+
+def _named(kernel: Mapping[str, Any], specs: Mapping[str, Any], *, ours: bool = False, session: str = "") -> Lease:
+    spec = specs.get("kernelspecs", {}).get(kernel["name"], {}).get("spec", {})
+    return Lease(
+        kernel_id=kernel["id"],
+        spec=kernel["name"],
+        language=str(spec.get("language", "")).lower(),
+        display_name=str(spec.get("display_name", "")),
+        ours=ours,
+        session=session,
+    )

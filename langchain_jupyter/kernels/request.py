@@ -1,0 +1,84 @@
+"""One request to a kernel, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from langchain_jupyter.errors import ConnectionLost, OutOfReach
+from langchain_jupyter.kernels.kernel import Message, truncated
+from langchain_jupyter.kernels.wire import Envelope
+
+_UNHEARD = (
+    "The line to the kernel broke while it ran, and how it ended was not heard. The kernel is idle again, with its "
+    "variables; nothing was run again."
+)
+_UNSEEN = (
+    "The line to the kernel broke as it was sent, and nothing was heard of it: whether it ran is not known. The kernel "
+    "is idle, with its variables; nothing was run again."
+)
+_LATE = "The line to the kernel broke while it ran: output at its end may be missing. It was not run again."
+
+
+class Request:
+    """What the kernel sends for one message id, to be iterated once; done after both the reply and the idle status.
+
+    Args:
+        msg_id: Of the request; parent of all that comes.
+    """
+
+    def __init__(self, msg_id: str) -> None:
+        self.msg_id = msg_id
+        self.sender = ""
+        self._inbox: asyncio.Queue[Message | OutOfReach | None] = asyncio.Queue()
+        self._replied = self._idle = self._heard = self._over = False
+
+    def take(self, envelope: Envelope) -> None:
+        """A message that came for it."""
+        self._heard, self.sender = True, str(envelope.header.get("session", ""))
+        self._replied = self._replied or (envelope.channel != "iopub" and envelope.msg_type.endswith("_reply"))
+        self._idle = self._idle or (envelope.msg_type == "status" and envelope.content.get("execution_state") == "idle")
+        self.tell(Message(envelope.channel, envelope.msg_type, envelope.content, envelope.metadata))
+        if self._replied and self._idle:
+            self._end(None)
+
+    def tell(self, message: Message) -> None:
+        """A message for it that is ours, or the kernel's."""
+        if not self._over:
+            self._inbox.put_nowait(message)
+
+    def fail(self, error: OutOfReach) -> None:
+        """Nothing more comes, and that is why."""
+        self._end(error)
+
+    def give_up(self) -> None:
+        """The kernel has answered what was asked later: what has not come is lost."""
+        if self._replied:
+            self.tell(truncated(_LATE))
+            self._end(None)
+        else:
+            self._end(ConnectionLost(_UNHEARD if self._heard else _UNSEEN))
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while (item := await self._inbox.get()) is not None:
+            if isinstance(item, OutOfReach):
+                raise item
+            yield item
+
+    def _end(self, last: OutOfReach | None) -> None:
+        if not self._over:
+            self._over = True
+            self._inbox.put_nowait(last)
+
+
+def execute_content(code: str, *, allow_stdin: bool, store_history: bool) -> Mapping[str, Any]:
+    """The content of an execute_request."""
+    return {
+        "code": code,
+        "silent": False,
+        "store_history": store_history,
+        "user_expressions": {},
+        "allow_stdin": allow_stdin,
+        "stop_on_error": True,
+    }

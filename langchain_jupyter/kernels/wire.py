@@ -1,0 +1,104 @@
+"""Kernel messages as they travel over a WebSocket, in both of Jupyter's encodings. Pure: no I/O.
+
+Source:
+    https://jupyter-server.readthedocs.io/en/latest/developers/websocket-protocols.html
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from langchain_jupyter.kernels.kernel import Channel
+
+V1 = "v1.kernel.websocket.jupyter.org"
+_WORD = 8
+_PARTS = ("header", "parent_header", "metadata", "content")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message, on its channel.
+
+    Attributes:
+        channel: Of the kernel's sockets.
+        header: Who sent what, with `msg_id`, `msg_type` and `session`.
+        parent_header: The header of the request that caused it; empty if none did.
+        metadata: Of the message.
+        content: Of the message.
+    """
+
+    channel: Channel
+    header: Mapping[str, Any]
+    parent_header: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def msg_type(self) -> str:
+        """What kind of message it is."""
+        return str(self.header["msg_type"])
+
+    @property
+    def parent(self) -> str:
+        """Id of the request that caused it; "" if none did."""
+        return str(self.parent_header.get("msg_id", ""))
+
+
+def header(msg_type: str, session: str) -> dict[str, Any]:
+    """The header of a new message of ours."""
+    return {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": msg_type,
+        "session": session,
+        "username": "langchain-jupyter",
+        "version": "5.3",
+        "date": datetime.now(UTC).isoformat(),
+    }
+
+
+def encode(envelope: Envelope, subprotocol: str | None) -> bytes | str:
+    """The message as the subprotocol that the server agreed to wants it; None is plain JSON."""
+    parts = (envelope.header, envelope.parent_header, envelope.metadata, envelope.content)
+    if subprotocol != V1:
+        return json.dumps({"channel": envelope.channel, "buffers": [], **dict(zip(_PARTS, parts, strict=True))})
+    blobs = [envelope.channel.encode(), *(json.dumps(part).encode() for part in parts)]
+    offsets = [_WORD * (len(blobs) + 2)]
+    for blob in blobs:
+        offsets.append(offsets[-1] + len(blob))
+    return b"".join((len(offsets).to_bytes(_WORD, "little"), *(n.to_bytes(_WORD, "little") for n in offsets), *blobs))
+
+
+def decode(data: bytes | str, subprotocol: str | None) -> Envelope:
+    """The message that came; its binary buffers are left out, no output of a notebook has any.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if subprotocol != V1:
+        return _decode_json(data if isinstance(data, str) else _first_buffer(data))
+    if isinstance(data, str):
+        raise ValueError("a text frame where the subprotocol has binary ones only")
+    count = int.from_bytes(data[:_WORD], "little")
+    offsets = [int.from_bytes(data[_WORD * n : _WORD * (n + 1)], "little") for n in range(1, count + 1)]
+    if len(offsets) < len(_PARTS) + 2 or offsets[len(_PARTS) + 1] > len(data):
+        raise ValueError("a frame that is shorter than it says")
+    channel = data[offsets[0] : offsets[1]].decode()
+    parts = [json.loads(data[offsets[n] : offsets[n + 1]]) for n in range(1, len(_PARTS) + 1)]
+    return Envelope(cast(Channel, channel), *parts)
+
+
+def _decode_json(text: str | bytes) -> Envelope:
+    message = json.loads(text)
+    return Envelope(message.get("channel") or "iopub", *(message.get(part) or {} for part in _PARTS))
+
+
+def _first_buffer(data: bytes) -> bytes:
+    """The JSON of a message with buffers: a count and offsets of 4 bytes, big-endian, then the pieces."""
+    count = int.from_bytes(data[:4], "big")
+    offsets = [int.from_bytes(data[4 * n : 4 * (n + 1)], "big") for n in range(1, count + 1)]
+    return data[offsets[0] : offsets[1] if count > 1 else None]
