@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -62,6 +63,7 @@ class JupyterServer:
             timeout=_TIMEOUT,
             verify=self._ssl if self._ssl is not None else False,
             follow_redirects=False,  # a token goes to the host that it was given for
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # one would outlive a token that is revoked
         )
 
     @property

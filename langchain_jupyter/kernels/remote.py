@@ -125,7 +125,7 @@ class RemoteKernel:
         async with self._lock:
             self._fail(KernelDied("the kernel was restarted."))
             await self._leave_line()
-            self._untold, before = False, self._identity
+            self._untold, before, self._identity = False, self._identity, ""
             if self._lease is not None:
                 await self._restart(self._lease)
             await self._start(unlike=before)
@@ -180,15 +180,16 @@ class RemoteKernel:
         return self._end is None
 
     async def _start(self, *, unlike: str = "") -> None:
-        died = isinstance(self._end, KernelDied) and self._lease is not None
         await self._leave_line()
+        if isinstance(self._end, KernelDied) and self._lease is not None:
+            unlike, self._identity = self._identity, ""
         if self._untold:
             self._tell_death()
         self._state = "starting"
         try:
             await self._find()
             assert self._lease is not None
-            await self._open(self._lease, unlike=self._identity if died else unlike)
+            await self._open(self._lease, unlike=unlike)
         except BaseException as error:
             await self._leave_line()
             self._state = "dead" if isinstance(error, KernelStartError) else "disconnected"

@@ -1,0 +1,128 @@
+"""Servers that tests start, stop, freeze and kill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import httpx
+from pydantic import SecretStr
+
+from langchain_jupyter.settings import ServerSettings
+
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Child:
+    """A server as a child process, in a process group of its own; `async with` ends it.
+
+    Args:
+        command: What starts it.
+        settings: How to reach it.
+        log: File that gets what it prints.
+        env: Environment variables besides ours.
+        cwd: Its working directory.
+        ready: Path that answers as soon as it is ready.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        settings: ServerSettings,
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        ready: str = "/api",
+    ) -> None:
+        self.command = command
+        self.settings = settings
+        self.log = log
+        self._env = {**os.environ, **(env or {})}
+        self._cwd = cwd
+        self._ready = ready
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+        async with asyncio.timeout(_START_TIMEOUT), httpx.AsyncClient() as client:
+            while True:
+                assert self._process.poll() is None, self.log.read_text()
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get(f"{self.settings.url}{self._ready}", timeout=5)
+                    return
+                await asyncio.sleep(0.1)
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the server alone; its kernels go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """End it without a warning; its kernels see that their parent is gone."""
+        self.signal(signal.SIGKILL)
+        await self._wait()
+
+    async def close(self) -> None:
+        """End it in order, by force if that takes long."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            await self._wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            await self._wait()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _wait(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            while self._process.poll() is None:
+                await asyncio.sleep(0.02)
+
+
+def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") -> Child:
+    """A bare Jupyter server: kernels, sessions, contents; no page, no rooms."""
+    port, token = port or free_port(), token or secrets.token_urlsafe(16)
+    command = [
+        *(sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
+        *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", "--ServerApp.open_browser=False"),
+        *("--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", *options),
+    ]
+    settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
+    return Child(command, settings, log=root / "server.log", env={"JUPYTER_TOKEN": token})
