@@ -118,6 +118,8 @@ class LabServer:
             "ServerApp.allow_root": hasattr(os, "geteuid") and os.geteuid() == 0,
             "ZMQChannelsWebsocketConnection.limit_rate": False,
             "SQLiteYStore.db_path": scratch / "rooms.db",
+            "YDocExtension.session_store_path": scratch / "sessions.json",
+            "BaseFileIdManager.db_path": scratch / "file_ids.db",
         }
         return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
 

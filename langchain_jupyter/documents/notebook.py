@@ -41,22 +41,24 @@ class NotebookDocument:
     Attributes:
         journal: What was changed through this object, with inverses. Changes that arrive from elsewhere are not in it.
         order: Goes up whenever cells come, go or move.
+        focus: Id of the cell that was last changed or run through this object; empty before.
     """
 
     def __init__(self, ydoc: Doc[Any] | None = None) -> None:
-        self.ydoc: Doc[Any] = Doc() if ydoc is None else ydoc
-        self._notebook = YNotebook(self.ydoc)
-        # It pins every deleted output for ever: 20 runs of a 2 MB figure make a 40 MB document.
-        self._notebook._undo_manager = None  # type: ignore[assignment]
-        self._cells: Array[Any] = self._notebook.ycells
         self.journal = Journal()
         self.order = 0
+        self.focus = ""
         self._recording = True
-        self._ids: list[str] = [cell["id"] for cell in self._cells]
-        self._known: list[str] = sorted(self._ids)
-        self._snapshots: dict[str, dict[str, Any]] = {}
+        self._known: list[str] = []
         self._listeners: list[Callable[[], None]] = []
-        self._subscription = self._cells.observe_deep(self._observe)
+        self._attach(Doc() if ydoc is None else ydoc)
+
+    def continue_in(self, ydoc: Doc[Any]) -> None:
+        """Go on in another replica of the notebook. What was changed in the old one alone is not in it."""
+        self._cells.unobserve(self._subscription)
+        self._attach(ydoc)
+        self.order += 1
+        self._changed()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -104,8 +106,17 @@ class NotebookDocument:
         """
         cached = self._snapshots.get(cell_id)
         if cached is None:
-            cached = self._snapshots[cell_id] = json.loads(str(self._ycell(cell_id)))
+            cached = self._snapshots[cell_id] = json.loads(str(self.ycell(cell_id)))
         return cached
+
+    def ycell(self, cell_id: str) -> Map[Any]:
+        """A cell as it is shared; do not keep it.
+
+        Raises:
+            KeyError: There is no such cell.
+        """
+        ycell: Map[Any] = self._cells[self.index(cell_id)]
+        return ycell
 
     def cell(self, cell_id: str) -> Cell:
         """A cell as a value.
@@ -247,7 +258,7 @@ class NotebookDocument:
             return
         self._record(Edit("source", cell_id, old, source))
         with self.ydoc.transaction():
-            text: Text = self._ycell(cell_id)["source"]
+            text: Text = self.ycell(cell_id)["source"]
             for edit in text_edits(old, source):
                 if edit.end > edit.start:
                     del text[edit.start : edit.end]
@@ -294,7 +305,7 @@ class NotebookDocument:
             return
         self._record(Edit("metadata", cell_id, old, value, key=key))
         with self.ydoc.transaction():
-            metadata = self._ycell(cell_id)["metadata"]
+            metadata = self.ycell(cell_id)["metadata"]
             if value is not None:
                 metadata[key] = value
             elif key in metadata:
@@ -308,8 +319,9 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
+        self.focus = cell_id
         with self.ydoc.transaction():
-            ycell = self._ycell(cell_id)
+            ycell = self.ycell(cell_id)
             ycell["outputs"].clear()
             ycell["execution_count"] = None
             ycell["execution_state"] = "running"
@@ -323,7 +335,7 @@ class NotebookDocument:
             KeyError: There is no such cell.
         """
         with self.ydoc.transaction():
-            youtputs: Array[Any] = self._ycell(cell_id)["outputs"]
+            youtputs: Array[Any] = self.ycell(cell_id)["outputs"]
             if change.rewritten or len(youtputs) != change.standing:
                 youtputs.clear()
                 youtputs.extend(_youtputs(change.everything))
@@ -346,7 +358,7 @@ class NotebookDocument:
             KeyError: There is no such cell.
         """
         with self.ydoc.transaction():
-            ycell = self._ycell(cell_id)
+            ycell = self.ycell(cell_id)
             ycell["execution_count"] = execution_count
             ycell["execution_state"] = "idle"
         self._record(Edit("outputs", cell_id, _outputs(before), _outputs(self.snapshot(cell_id))))
@@ -360,7 +372,7 @@ class NotebookDocument:
         new = {"outputs": list(outputs), "execution_count": execution_count}
         self._record(Edit("outputs", cell_id, _outputs(self.snapshot(cell_id)), new))
         with self.ydoc.transaction():
-            ycell = self._ycell(cell_id)
+            ycell = self.ycell(cell_id)
             ycell["outputs"].clear()
             ycell["outputs"].extend(_youtputs(outputs))
             ycell["execution_count"] = execution_count
@@ -376,9 +388,22 @@ class NotebookDocument:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _ycell(self, cell_id: str) -> Map[Any]:
-        ycell: Map[Any] = self._cells[self.index(cell_id)]
-        return ycell
+    def _attach(self, ydoc: Doc[Any]) -> None:
+        self.ydoc = ydoc
+        self._notebook = YNotebook(ydoc)
+        # It pins every deleted output for ever: 20 runs of a 2 MB figure make a 40 MB document.
+        self._notebook._undo_manager = None  # type: ignore[assignment]
+        self._cells: Array[Any] = self._notebook.ycells
+        self._snapshots: dict[str, dict[str, Any]] = {}
+        raws = json.loads(str(self._cells))  # much faster than one by one
+        self._ids: list[str] = [raw["id"] for raw in raws]
+        self._learn(self._ids)
+        self._cache(raws)
+        self._subscription = self._cells.observe_deep(self._observe)
+
+    def _cache(self, raws: Sequence[dict[str, Any]]) -> None:
+        for raw in raws:
+            self._snapshots.setdefault(raw["id"], raw)
 
     def _position(self, place: Place, among: Sequence[str] | None = None) -> int:
         ids = self._ids if among is None else among
@@ -392,11 +417,11 @@ class NotebookDocument:
     def _record(self, edit: Edit) -> None:
         if self._recording:
             self.journal.add(edit)
+            self.focus = edit.cell_id
 
     def snapshot_all(self) -> None:
         """Read all cells at once, much faster than one by one."""
-        for raw in json.loads(str(self._cells)):
-            self._snapshots.setdefault(raw["id"], raw)
+        self._cache(json.loads(str(self._cells)))
 
     def _observe(self, events: Sequence[Any]) -> None:
         """Keep the mirror of ids, and forget the snapshots of what changed. Events come outermost first."""

@@ -28,6 +28,19 @@ def text_edits(old: str, new: str) -> Iterator[TextEdit]:
         yield TextEdit(first, first + len(before[left:right].encode()), text)
 
 
+def merged(base: str, ours: str, theirs: str) -> str | None:
+    """What both sides made of a text, together; None where both changed the same place of it."""
+    if base in (ours, theirs) or ours == theirs:
+        return theirs if ours == base else ours
+    mine, others = list(_blocks(base, ours)), list(_blocks(base, theirs))
+    if any(left <= end and start <= right for left, right, _ in mine for start, end, _ in others):
+        return None
+    text = base
+    for start, end, new in sorted(mine + others, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
 def _common_prefix(a: str, b: str) -> int:
     """Number of leading characters that both texts share."""
     if a == b:

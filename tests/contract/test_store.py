@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,13 @@ import pytest
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.documents.presence import Collaborator
+from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import DocumentConflict, NotKept
+from langchain_jupyter.lab import LabServer
 from langchain_jupyter.outputs import Outputs
+from langchain_jupyter.server import JupyterServer
 
 Notebook: TypeAlias = dict[str, Any]
 """nbformat 4.5, multi-line strings joined."""
@@ -52,6 +57,7 @@ NOTEBOOK: Notebook = {
     ],
     "metadata": {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
         "theirs": {"kept": 1},
     },
     "nbformat": 4,
@@ -92,12 +98,44 @@ class FilePlace:
         return json.loads(json.dumps(notebook))
 
 
+class RoomPlace:
+    """A room of a JupyterLab, and a collaborator who joins it."""
+
+    def __init__(self, server: JupyterServer, folder: Path) -> None:
+        self._server = server
+        self._path = folder / f"{uuid.uuid4().hex}.ipynb"
+        self._path.write_text(nbformat.writes(nbformat.from_dict(NOTEBOOK)), encoding="utf-8")
+
+    def store(self) -> DocumentStore:
+        return RoomStore(self._server, self._path.name)
+
+    async def others(self, change: Change) -> None:
+        store = RoomStore(self._server, self._path.name, collaborator=Collaborator(name="Ada"))
+        change(await store.open())
+        await store.close()
+
+    async def stands(self) -> Notebook:
+        notebook = nbformat.read(self._path, as_version=4)
+        nbformat.validate(notebook)
+        return json.loads(json.dumps(notebook))
+
+
 @asynccontextmanager
 async def a_file(folder: Path) -> AsyncIterator[Place]:
     yield FilePlace(folder)
 
 
-PLACES: dict[str, Callable[[Path], AbstractAsyncContextManager[Place]]] = {"file": a_file}
+@asynccontextmanager
+async def a_room(lab: LabServer) -> AsyncIterator[Place]:
+    server = JupyterServer(lab.settings)
+    yield RoomPlace(server, lab.root)
+    await server.close()
+
+
+PLACES: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Place]]] = {
+    "file": lambda request: a_file(request.getfixturevalue("tmp_path")),
+    "room": lambda request: a_room(request.getfixturevalue("lab")),
+}
 
 
 def applied(change: Change, notebook: Notebook) -> Notebook:
@@ -116,7 +154,8 @@ def cells(document: NotebookDocument) -> list[dict[str, Any]]:
 def normal(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A cell without what only lives in the shared document, and without empty attachments."""
     left_out = {"execution_state"} | ({"attachments"} if not cell.get("attachments") else set())
-    return {key: value for key, value in cell.items() if key not in left_out}
+    metadata = {key: value for key, value in cell["metadata"].items() if key != "trusted"}
+    return {key: value for key, value in cell.items() if key not in left_out} | {"metadata": metadata}
 
 
 def run_a_cell(document: NotebookDocument) -> None:
@@ -152,8 +191,13 @@ each_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 
 
 @pytest.fixture(params=PLACES)
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    async with asyncio.timeout(60), PLACES[request.param](tmp_path) as place:
+def ground(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Place]:
+    return PLACES[request.param](request)
+
+
+@pytest.fixture
+async def place(ground: AbstractAsyncContextManager[Place]) -> AsyncIterator[Place]:
+    async with asyncio.timeout(60), ground as place:
         yield place
 
 
@@ -259,7 +303,7 @@ async def test_of_two_changes_of_one_source_none_is_lost(place: Place) -> None:
     aside = ""
     async with opened(place) as (store, document):
         document.set_source("plot", "plot(x, 'ours')")
-        await place.others(lambda d: d.set_source("plot", "'theirs', plot(x)"))
+        await place.others(lambda d: d.set_source("plot", f"'theirs', {d.source('plot')}"))
         try:
             await store.save()
         except DocumentConflict as conflict:
