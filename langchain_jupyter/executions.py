@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +30,9 @@ class Run:
         outputs: What the kernel has sent so far.
         truncated: Output is known to be missing.
         interrupted: Somebody asked it to stop.
+        begun: Set when the kernel has taken it up, from when on an interrupt stops it; and at the end.
         ended: Set when the kernel is idle again and everything is in the document.
+        settled: Set while its caller has nothing to wait for: it has ended, or asks for input.
         unattended: Set when its caller stopped waiting though it runs.
     """
 
@@ -44,9 +47,10 @@ class Run:
         self.note = ""
         self.truncated = False
         self.interrupted = False
+        self.begun = asyncio.Event()
         self.ended = asyncio.Event()
+        self.settled = asyncio.Event()
         self.unattended = unattended
-        self.asked = asyncio.Event()
         self.listeners: list[Listener] = []
         self._waiting = 0
         self._started = time.monotonic()
@@ -55,13 +59,15 @@ class Run:
     def take(self, message: Message) -> None:
         """Take one message that the kernel sent for this request."""
         content = message.content
+        if message.msg_type != "status":
+            self.begun.set()
         if message.msg_type == "execute_input":
             self.execution_count = content["execution_count"]
         elif message.msg_type == "execute_reply":
             self._take_reply(content)
         elif message.msg_type == "input_request":
             self.prompt, self.status = content["prompt"], "input"
-            self.asked.set()
+            self.settled.set()
         elif message.msg_type == "truncated":
             self.truncated = True
             self._add_note(content["reason"])
@@ -71,7 +77,7 @@ class Run:
     def resumed(self) -> None:
         """The input it asked for was given."""
         self.prompt, self.status = "", "running"
-        self.asked.clear()
+        self.settled.clear()
 
     def died(self, note: str) -> None:
         """The kernel ended before the code did."""
@@ -85,8 +91,9 @@ class Run:
         """Nothing more comes."""
         self._duration = time.monotonic() - self._started
         if not self.finished:
-            self.status = "died"
-        self.ended.set()
+            self.status, self.note = "interrupted", "The kernel did not say how it ended."
+        for event in (self.begun, self.ended, self.settled):
+            event.set()
 
     @property
     def finished(self) -> bool:
@@ -112,12 +119,11 @@ class Run:
     async def wait(self, timeout: float) -> Execution:
         """Wait until it has ended or asks for input, at most `timeout` seconds; it goes on in either case."""
         self._waiting += 1
-        tasks = [asyncio.ensure_future(event.wait()) for event in (self.ended, self.asked)]
         try:
-            await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self.settled.wait()
         finally:
-            for task in tasks:
-                task.cancel()
             self._waiting -= 1
             if not self._waiting and not self.ended.is_set():
                 self.unattended.set()

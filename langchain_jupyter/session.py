@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from langchain_jupyter.documents.journal import Place
@@ -73,6 +73,7 @@ class NotebookSession:
         self._sights = Sights()
         self._displays: dict[str, list[tuple[str, int]]] = {}
         self._turn = asyncio.Lock()
+        self._signalling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
         kernel.on_death(self._kernel_died)
@@ -282,14 +283,14 @@ class NotebookSession:
         self.kernel.answer(text)
 
     async def interrupt(self) -> Execution | None:
-        """Stop what runs, and wait until the kernel is idle again; None if nothing ran."""
-        run = self.executions.current
+        """Stop what runs or is about to, and wait until the kernel is idle again; None if nothing ran."""
+        run = await self._running()
         if run is None:
             return None
-        run.interrupted = True
-        if run.status == "input":
-            run.resumed()  # or the wait below would end at once, on the question
-        await self.kernel.interrupt()
+        signal = self._stop(run)
+        await asyncio.wait({signal}, timeout=_INTERRUPT_PATIENCE)
+        if signal.done():
+            signal.result()
         return await run.wait(_INTERRUPT_PATIENCE)
 
     async def restart(self) -> None:
@@ -425,10 +426,15 @@ class NotebookSession:
         run = self.executions.begin(cell_id, key)
         if listener is not None:
             run.listeners.append(listener)
-        task = asyncio.create_task(self._drive(run, code, key))
+        self._spawn(self._drive(run, code, key))
+        return run
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return run
+        task.add_done_callback(_retrieve)
+        return task
 
     async def _drive(self, run: Run, code: str, key: str) -> None:
         writer = OutputWriter(self.document, run)
@@ -452,8 +458,33 @@ class NotebookSession:
                 writer.end(_digest(key) if key else "")
                 self._learn_displays(run)
             finally:
-                self.executions.end(run)
-                self._turn.release()
+                async with self._signalling:
+                    self.executions.end(run)
+                    self._turn.release()
+
+    async def _running(self) -> Run | None:
+        """What runs, or is about to: a run may wait for the kernel's start."""
+        while self.executions.current is None and self._turn.locked() and self._starting is not None:
+            await asyncio.wait({self._starting})
+            await asyncio.sleep(0)  # the turn of those who waited for it
+        return self.executions.current
+
+    def _stop(self, run: Run) -> asyncio.Task[None]:
+        """Have a run interrupted as soon as the kernel has taken it up."""
+        run.interrupted = True
+        if run.status == "input":
+            run.resumed()  # or whoever waits for its end would stop waiting at once, on the question
+        return self._spawn(self._signal(run))
+
+    async def _signal(self, run: Run) -> None:
+        """Interrupt once the code has begun: before that the interrupt is lost, or hits what somebody else runs.
+
+        Nor may it hit what runs next: while it is on its way the run keeps its turn.
+        """
+        await run.begun.wait()
+        async with self._signalling:
+            if self.executions.current is run:
+                await self.kernel.interrupt()
 
     def _limit_runtime(self, run: Run) -> asyncio.TimerHandle | None:
         if self._max_runtime is None:
@@ -461,8 +492,7 @@ class NotebookSession:
 
         def stop() -> None:
             run.note = f"It was interrupted after the longest time allowed, {self._max_runtime:g}s."
-            task = asyncio.ensure_future(self.interrupt())
-            task.add_done_callback(_retrieve)
+            self._stop(run)
 
         return asyncio.get_running_loop().call_later(self._max_runtime, stop)
 

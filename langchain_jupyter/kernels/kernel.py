@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from langchain_jupyter.errors import ConnectionLost, KernelDied
 from langchain_jupyter.models import KernelInfo
 
 Channel: TypeAlias = Literal["shell", "iopub", "stdin", "control"]
+
+_SILENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,34 @@ class Message:
 def truncated(reason: str) -> Message:
     """Says in the place of output that it is missing, and why."""
     return Message("iopub", "truncated", {"reason": reason})
+
+
+Inbox: TypeAlias = asyncio.Queue[Message | KernelDied | ConnectionLost]
+"""What comes for one request: messages of which it is the parent, or why no more will come."""
+
+
+async def until_idle(inbox: Inbox) -> AsyncIterator[Message]:
+    """The messages of one execute_request, until both its execute_reply and the idle status are there.
+
+    They may come in either order. Where one of them has come and then nothing for three seconds, the other is lost:
+    ipykernel sends no reply when it is interrupted between `execute_input` and the code, and ZeroMQ drops what a
+    publisher cannot get rid of.
+
+    Raises:
+        KernelDied, ConnectionLost: As the inbox says.
+    """
+    replied = idle = False
+    while not (replied and idle):
+        try:
+            async with asyncio.timeout(_SILENCE if replied or idle else None):
+                message = await inbox.get()
+        except TimeoutError:
+            return
+        if not isinstance(message, Message):
+            raise message
+        replied = replied or message.msg_type == "execute_reply"
+        idle = idle or (message.msg_type == "status" and message.content["execution_state"] == "idle")
+        yield message
 
 
 class Kernel(Protocol):
@@ -49,9 +81,8 @@ class Kernel(Protocol):
     def execute(self, code: str, *, allow_stdin: bool = False, store_history: bool = True) -> AsyncIterator[Message]:
         """Send one execute_request and yield what the kernel answers, until it is idle again.
 
-        Ends after both the execute_reply and the idle status whose parent is this request; they may come in either
-        order. Messages caused by other clients are left out. One type of message is ours and not the kernel's:
-        `truncated`, made by the function of that name, where output is known to be missing.
+        Ends as `until_idle` says. Messages caused by other clients are left out. One type of message is ours and not
+        the kernel's: `truncated`, made by the function of that name, where output is known to be missing.
 
         Args:
             code: Source in the kernel's language; may be empty.
@@ -67,7 +98,10 @@ class Kernel(Protocol):
         """Answer the input_request that the kernel has sent."""
 
     async def interrupt(self) -> None:
-        """Ask the running code to stop; what `execute` yields tells when it has."""
+        """Ask the running code to stop; what `execute` yields tells when it has.
+
+        Returns when the kernel has been signalled, and not before. One that runs nothing is left alone.
+        """
 
     async def restart(self) -> None:
         """End the process and start another; all variables are gone. Whatever runs ends with KernelDied."""

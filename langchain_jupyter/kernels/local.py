@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import zmq
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
-from langchain_jupyter.kernels.kernel import Channel, Message
+from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
 from langchain_jupyter.models import KernelInfo, KernelState
 
 _DEFAULT = "python3"
@@ -43,7 +44,7 @@ class LocalKernel:
         self._client: AsyncKernelClient | None = None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._waiting: dict[str, asyncio.Queue[Message | KernelDied]] = {}
+        self._waiting: dict[str, Inbox] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
 
@@ -75,12 +76,16 @@ class LocalKernel:
             self._state = "not started"
 
     async def interrupt(self) -> None:
-        if self._manager is not None and self._state == "busy":
-            await self._manager.interrupt_kernel()
+        manager, client = self._manager, self._client
+        if manager is None or client is None or self._state != "busy":
+            return
+        await manager.interrupt_kernel()
+        # Asleep in an `await` of the cell's, ipykernel 7 sees the signal when a message wakes it, and not before.
+        await _send(client, "shell", client.session.msg("kernel_info_request", {}))
 
     def answer(self, text: str) -> None:
         if self._client is not None:
-            self._client.input(text)
+            _send(self._client, "stdin", self._client.session.msg("input_reply", {"value": text}))
 
     async def execute(
         self, code: str, *, allow_stdin: bool = False, store_history: bool = True
@@ -93,15 +98,8 @@ class LocalKernel:
         inbox = self._waiting[msg_id] = asyncio.Queue()
         self._state = "busy"
         try:
-            # Not `channel.send`: it writes past the asyncio socket and may swallow the wake-up of a reply.
-            await client.shell_channel.socket.send_multipart(client.session.serialize(request))
-            replied = idle = False
-            while not (replied and idle):
-                message = await inbox.get()
-                if isinstance(message, KernelDied):
-                    raise message
-                replied = replied or message.msg_type == "execute_reply"
-                idle = idle or _is_idle(message)
+            await _send(client, "shell", request)
+            async for message in until_idle(inbox):
                 yield message
         finally:
             del self._waiting[msg_id]
@@ -116,6 +114,7 @@ class LocalKernel:
         try:
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
             self._client = client = manager.client()
+            client.context.setsockopt(zmq.RCVHWM, 0)  # at 1,000 waiting messages outputs are dropped, idle with them
             client.start_channels()
             await client.wait_for_ready(timeout=_START_TIMEOUT)
             if (spec := manager.kernel_spec) is not None:
@@ -187,12 +186,20 @@ class LocalKernel:
 
     async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
         """Hand each message to the request that is its parent."""
-        source = getattr(client, f"{channel}_channel")
+        session, socket = client.session, getattr(client, f"{channel}_channel").socket
         while True:
-            raw = await source.get_msg()
+            _, parts = session.feed_identities(await socket.recv_multipart())
+            raw = session.deserialize(parts)
             inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
             if inbox is not None:
                 inbox.put_nowait(Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {})))
+
+
+def _send(client: AsyncKernelClient, channel: Channel, message: dict[str, Any]) -> Awaitable[Any]:
+    """Not `channel.send`: that writes past the asyncio socket, and may swallow the wake-up of what comes in."""
+    socket = getattr(client, f"{channel}_channel").socket
+    sent: Awaitable[Any] = socket.send_multipart(client.session.serialize(message))
+    return sent
 
 
 def _request(code: str, allow_stdin: bool, store_history: bool) -> dict[str, Any]:
@@ -204,10 +211,6 @@ def _request(code: str, allow_stdin: bool, store_history: bool) -> dict[str, Any
         "allow_stdin": allow_stdin,
         "stop_on_error": True,
     }
-
-
-def _is_idle(message: Message) -> bool:
-    return message.msg_type == "status" and message.content["execution_state"] == "idle"
 
 
 def installed_specs() -> dict[str, str]:

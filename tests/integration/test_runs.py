@@ -169,3 +169,60 @@ def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
     assert kernel.name.isdigit()
     assert not kernel.exists()
     assert "time.sleep(60)" in (tmp_path / "a.ipynb").read_text()
+
+
+SLEEPS = ["import time\ntime.sleep(60)", "import asyncio\nawait asyncio.sleep(60)"]
+
+
+async def launched(session: NotebookSession, source: str) -> asyncio.Task[Execution]:
+    """A run that has just been sent, or waits for the kernel's start."""
+    task = asyncio.create_task(session.insert_and_run(source, caller="test", timeout=30))
+    while not session._turn.locked():
+        await asyncio.sleep(0)
+    return task
+
+
+@pytest.mark.parametrize("source", SLEEPS, ids=["sleeping", "awaiting"])
+async def test_an_interrupt_right_after_the_launch_stops_that_run_and_not_the_next(
+    session: NotebookSession, source: str
+) -> None:
+    for number in range(12):  # from the kernel's start on, and then at other moments of the launch
+        launch = await launched(session, source)
+        async with asyncio.timeout(30):
+            await asyncio.sleep(number / 1000)
+            stopped = await session.interrupt()
+            ended = await launch
+        following, _ = await run(session, "6 * 7")
+
+        assert stopped is not None
+        assert (stopped.status, ended.status, following.status) == ("interrupted", "interrupted", "ok")
+        assert following.outputs[0]["data"]["text/plain"] == "42"
+
+
+async def test_an_interrupt_at_the_end_of_a_run_never_hits_the_next_one(session: NotebookSession) -> None:
+    for number in range(20):
+        launch = await launched(session, "import time\ntime.sleep(0.01)")
+        await asyncio.sleep(0.008 + number / 2000)
+        await session.interrupt()
+        first = await launch
+        following, _ = await run(session, "import time\ntime.sleep(0.03)\n'ok'")
+
+        assert first.status in ("ok", "interrupted")
+        assert (following.status, following.error) == ("ok", None)
+
+
+async def test_thousands_of_outputs_arrive_though_nobody_takes_them_for_a_while(session: NotebookSession) -> None:
+    source = (
+        "import time\nfrom IPython.display import display\n"
+        "for n in range(5_000):\n    display(n)\n    if n % 100 == 0: time.sleep(0.02)"  # faster, the kernel drops some
+    )
+    launch = await launched(session, source)
+    async with asyncio.timeout(60):
+        while session.executions.current is None or not session.executions.current.outputs.items():
+            await asyncio.sleep(0.01)
+        time.sleep(2)  # nothing of ours runs meanwhile, as in a process that is kept busy
+
+        execution = await launch
+        execution = await session.wait(execution.ref, 60)
+
+    assert (execution.status, len(execution.outputs)) == ("ok", 5_000)

@@ -414,6 +414,94 @@ async def test_what_is_interrupted_says_so() -> None:
     assert again is None
 
 
+class SlowSignal(GatedKernel):
+    """An interrupt takes its time, as one over a network does."""
+
+    def __init__(self, held: tuple[str, ...] = ()) -> None:
+        super().__init__(held=held)
+        self.sent, self.arrived = asyncio.Event(), asyncio.Event()
+
+    async def interrupt(self) -> None:
+        self.sent.set()
+        await self.arrived.wait()
+        await super().interrupt()
+
+
+async def test_while_an_interrupt_is_on_its_way_nothing_else_is_run() -> None:
+    kernel = SlowSignal(held=("first",))
+    session = await opened(kernel)
+    first = asyncio.create_task(session.insert_and_run("first", caller="a"))
+    await kernel.started["first"].wait()
+    interrupt = asyncio.create_task(session.interrupt())
+    await kernel.sent.wait()
+
+    kernel.let_go()  # it ends by itself
+    second = asyncio.create_task(session.insert_and_run("second", caller="a"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    meanwhile = list(kernel.ran)
+    kernel.arrived.set()
+    await asyncio.gather(first, second, interrupt)
+
+    assert (meanwhile, kernel.ran) == (["first"], ["first", "second"])
+
+
+class Unbegun(GatedKernel):
+    """Takes a code up only when it is told to: before that, an interrupt would hit what somebody else runs."""
+
+    def __init__(self) -> None:
+        super().__init__(held=("code",))
+        self.begin = asyncio.Event()
+
+    async def execute(self, code: str, **options: Any) -> AsyncIterator[Message]:
+        await self.begin.wait()
+        async for message in super().execute(code, **options):
+            yield message
+
+
+async def test_an_interrupt_waits_until_the_kernel_has_taken_the_code_up() -> None:
+    kernel = Unbegun()
+    session = await opened(kernel)
+    running = await session.insert_and_run("code", caller="a", timeout=0.02)
+
+    interrupt = asyncio.create_task(session.interrupt())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    before = kernel.interrupted
+    kernel.begin.set()
+    stopped = await interrupt
+
+    assert running.status == "running"
+    assert stopped is not None
+    assert (before, kernel.interrupted, stopped.status) == (0, 1, "interrupted")
+
+
+class Unready(GatedKernel):
+    """Starts when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(held=("code",))
+        self.up = asyncio.Event()
+
+    async def start(self) -> None:
+        await self.up.wait()
+
+
+async def test_a_run_that_waits_for_the_kernels_start_can_be_interrupted() -> None:
+    kernel = Unready()
+    session = await opened(kernel)
+    launch = asyncio.create_task(session.insert_and_run("code", caller="a"))
+    await asyncio.sleep(0)
+
+    interrupt = asyncio.create_task(session.interrupt())
+    await asyncio.sleep(0)
+    kernel.up.set()
+    stopped = await interrupt
+
+    assert stopped is not None
+    assert (stopped.status, (await launch).status) == ("interrupted", "interrupted")
+
+
 def _asking() -> GatedKernel:
     ask = Message("stdin", "input_request", {"prompt": "name? ", "password": False})
     return GatedKernel({"ask": [ask]}, held=("ask",))

@@ -1,0 +1,43 @@
+"""When the answers to one request are complete."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from langchain_jupyter.errors import ConnectionLost, KernelDied
+from langchain_jupyter.kernels import kernel as kernel_module
+from langchain_jupyter.kernels.kernel import Inbox, Message, until_idle
+from langchain_jupyter.testing import iopub, printed
+
+REPLY = Message("shell", "execute_reply", {"status": "ok"})
+BUSY, IDLE = (iopub("status", execution_state=state) for state in ("busy", "idle"))
+
+
+async def taken(*messages: Message | KernelDied | ConnectionLost) -> list[Message]:
+    inbox: Inbox = asyncio.Queue()
+    for message in messages:
+        inbox.put_nowait(message)
+    async with asyncio.timeout(5):
+        return [message async for message in until_idle(inbox)]
+
+
+@pytest.mark.parametrize("ending", [(REPLY, IDLE), (IDLE, REPLY), (REPLY, printed("late"), IDLE)])
+async def test_both_reply_and_idle_end_it_in_either_order(ending: tuple[Message, ...]) -> None:
+    found = await taken(BUSY, printed("x"), *ending, printed("of nobody"))
+
+    assert found == [BUSY, printed("x"), *ending]
+
+
+@pytest.mark.parametrize("only", [REPLY, IDLE], ids=["reply", "idle"])
+async def test_where_the_other_never_comes_silence_ends_it(only: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_module, "_SILENCE", 0.01)
+
+    assert await taken(BUSY, only) == [BUSY, only]
+
+
+@pytest.mark.parametrize("fault", [KernelDied("gone"), ConnectionLost("broken")])
+async def test_what_ends_it_before_is_raised(fault: KernelDied | ConnectionLost) -> None:
+    with pytest.raises(type(fault)):
+        await taken(BUSY, fault)
