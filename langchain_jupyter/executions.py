@@ -53,13 +53,14 @@ class Run:
         self.unattended = unattended
         self.listeners: list[Listener] = []
         self._waiting = 0
-        self._started = time.monotonic()
+        self._started = self._begun_at = time.monotonic()
         self._duration: float | None = None
 
     def take(self, message: Message) -> None:
         """Take one message that the kernel sent for this request."""
         content = message.content
-        if message.msg_type != "status":
+        if message.msg_type != "status" and not self.begun.is_set():
+            self._begun_at = time.monotonic()
             self.begun.set()
         if message.msg_type == "execute_input":
             self.execution_count = content["execution_count"]
@@ -99,6 +100,11 @@ class Run:
     def finished(self) -> bool:
         """Whether its status is final."""
         return self.status not in ("running", "input")
+
+    @property
+    def age(self) -> float:
+        """Seconds since the kernel has taken it up."""
+        return time.monotonic() - self._begun_at
 
     def snapshot(self) -> Execution:
         """What it has come to so far."""

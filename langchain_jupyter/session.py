@@ -32,6 +32,7 @@ from langchain_jupyter.writer import OutputWriter
 logger = logging.getLogger(__name__)
 
 _INTERRUPT_PATIENCE = 5.0
+_TAKEN_UP = 0.2
 _RESTARTED = "the kernel was restarted."
 _GONE = "All variables are gone; every cell is stale."
 
@@ -479,9 +480,11 @@ class NotebookSession:
     async def _signal(self, run: Run) -> None:
         """Interrupt once the code has begun: before that the interrupt is lost, or hits what somebody else runs.
 
-        Nor may it hit what runs next: while it is on its way the run keeps its turn.
+        Between `execute_input` and the code, ipykernel may lose it still, or its own reply with it. Nor may it hit what
+        runs next: while it is on its way the run keeps its turn.
         """
         await run.begun.wait()
+        await asyncio.sleep(_TAKEN_UP - run.age)
         async with self._signalling:
             if self.executions.current is run:
                 await self.kernel.interrupt()

@@ -186,10 +186,10 @@ async def launched(session: NotebookSession, source: str) -> asyncio.Task[Execut
 async def test_an_interrupt_right_after_the_launch_stops_that_run_and_not_the_next(
     session: NotebookSession, source: str
 ) -> None:
-    for number in range(12):  # from the kernel's start on, and then at other moments of the launch
+    for number in range(6):  # from the kernel's start on, and then at other moments of the launch
         launch = await launched(session, source)
         async with asyncio.timeout(30):
-            await asyncio.sleep(number / 1000)
+            await asyncio.sleep(number / 500)
             stopped = await session.interrupt()
             ended = await launch
         following, _ = await run(session, "6 * 7")
