@@ -1,10 +1,11 @@
-"""Where notebooks are kept and where their code runs: the one place that chooses stores and kernels."""
+"""Where notebooks are kept and where their code runs: what a workspace makes its sessions of."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +19,8 @@ from langchain_jupyter.kernels.local import LocalKernel, installed_specs
 logger = logging.getLogger(__name__)
 
 
-class Backend(Protocol):
-    """What a workspace makes its sessions of. Its coroutines belong to one event loop."""
+class Documents(Protocol):
+    """Where notebooks are. Its coroutines belong to one event loop."""
 
     @property
     def directory(self) -> Directory | None:
@@ -29,18 +30,38 @@ class Backend(Protocol):
     def notebook(self) -> str:
         """What a prompt calls the notebook, or the notebooks."""
 
-    async def build(self, path: str, kernel: str) -> tuple[DocumentStore, Kernel]:
-        """What keeps a notebook and what runs it, neither of them open yet.
+    def location(self, path: str) -> str:
+        """Where a notebook is: its path for a server's kernels, and for the folder that local ones run in."""
+
+    async def store(self, path: str) -> DocumentStore:
+        """What keeps a notebook, not yet open.
 
         Args:
             path: As the directory gives it; "" for the one notebook.
-            kernel: Name of a kernel spec, another choice that the backend knows, or "" for the notebook's.
 
         Raises:
-            OutOfReach: A server does not answer, or cannot do what is needed.
+            OutOfReach: A server does not answer, or keeps no notebooks.
         """
 
-    async def kernel_specs(self) -> Mapping[str, str]:
+    async def close(self) -> None:
+        """Release what the stores share; they are closed already. Another `store` starts anew."""
+
+
+class Kernels(Protocol):
+    """Where code runs. Its coroutines belong to one event loop."""
+
+    async def kernel(self, location: str, choice: str) -> Kernel:
+        """The kernel of a notebook, not yet started.
+
+        Args:
+            location: Where the notebook is, as its `Documents` say.
+            choice: Name of a kernel spec, "new", an id where kernels have ids, or "" for the notebook's.
+
+        Raises:
+            OutOfReach: A server does not answer.
+        """
+
+    async def specs(self) -> Mapping[str, str]:
         """The kernel specs that a notebook can be opened with: name -> display name.
 
         Raises:
@@ -48,11 +69,35 @@ class Backend(Protocol):
         """
 
     async def close(self) -> None:
-        """Release what is shared by all sessions; they are closed already. Another `build` starts anew."""
+        """Release what the kernels share; they are closed already. Another `kernel` starts anew."""
 
 
-class LocalBackend:
-    """Files and kernels of this machine.
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Documents and kernels, which need not be in the same place."""
+
+    documents: Documents
+    kernels: Kernels
+
+    async def build(self, path: str, choice: str) -> tuple[DocumentStore, Kernel]:
+        """What keeps a notebook and what runs it, neither of them open yet.
+
+        Raises:
+            OutOfReach: A server does not answer, or cannot do what is needed.
+        """
+        store = await self.documents.store(path)
+        kernel = await self.kernels.kernel(self.documents.location(path), choice)
+        logger.info("%s: %s and %s", store.path, type(store).__name__, type(kernel).__name__)
+        return store, kernel
+
+    async def close(self) -> None:
+        """Release what all sessions share; they are closed already."""
+        await self.documents.close()
+        await self.kernels.close()
+
+
+class LocalDocuments:
+    """Files of this machine.
 
     Args:
         path: The one .ipynb file; None for code without a notebook, or with `root`.
@@ -73,22 +118,37 @@ class LocalBackend:
             return f"several below {self._folder.root}; list_notebooks shows them"
         return self._path.name if self._path else "none"
 
-    async def build(self, path: str, kernel: str) -> tuple[DocumentStore, Kernel]:
-        store, folder = self._store(path)
-        logger.info("%s: a file and a local kernel", store.path)
-        return store, LocalKernel(kernel, cwd=folder)
+    def location(self, path: str) -> str:
+        file = self._file(path)
+        return "" if file is None else str(file)
 
-    async def kernel_specs(self) -> Mapping[str, str]:
+    async def store(self, path: str) -> DocumentStore:
+        file = self._file(path)
+        if file is None:
+            return MemoryStore()
+        return FileStore(file, name=path) if self._folder is not None else FileStore(file)
+
+    async def close(self) -> None:
+        """Nothing is shared."""
+
+    def _file(self, path: str) -> Path | None:
+        return self._folder.file(path) if self._folder is not None else self._path
+
+
+class LocalKernels:
+    """Kernels of this machine, which run in the folder of their notebook."""
+
+    async def kernel(self, location: str, choice: str) -> Kernel:
+        return LocalKernel(choice, cwd=_folder_of(location))
+
+    async def specs(self) -> Mapping[str, str]:
         return await asyncio.to_thread(installed_specs)
 
     async def close(self) -> None:
         """Nothing is shared."""
 
-    def _store(self, path: str) -> tuple[DocumentStore, Path]:
-        """What keeps a notebook, and the folder that its code runs in."""
-        if self._folder is not None:
-            file = self._folder.file(path)
-            return FileStore(file, name=path), file.parent
-        if self._path is None:
-            return MemoryStore(), Path.cwd()
-        return FileStore(self._path), self._path.absolute().parent
+
+def _folder_of(location: str) -> Path:
+    """Where a notebook's code runs; our own folder if the notebook is on another machine, or none."""
+    folder = Path(location).absolute().parent
+    return folder if location and folder.is_dir() else Path.cwd()

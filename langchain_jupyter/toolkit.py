@@ -10,14 +10,17 @@ from typing import Any, Self
 
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import BaseTool, BaseToolkit
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, SecretStr
 
-from langchain_jupyter.backends import LocalBackend
+from langchain_jupyter.backends import Backend
 from langchain_jupyter.bridge import LoopBridge
+from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.errors import UsageError
+from langchain_jupyter.lab import LabServer
 from langchain_jupyter.prompts import get_prompt
+from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, choose
 from langchain_jupyter.session import NotebookSession
-from langchain_jupyter.settings import OutputLimits
+from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.workspace import Workspace
@@ -34,7 +37,15 @@ class JupyterToolkit(BaseToolkit):
         path: The .ipynb file. May be left out for the "interpreter" tools, which need none.
         root: A folder, in place of `path`, for work in many notebooks: the tools list and open them, and each of the
             others takes `notebook`. Nothing outside of it can be read or written through them; code that runs can.
-        kernel: Name of an installed kernel spec; "" for the one that the notebook names, or else python3.
+        server_url: A Jupyter server, or a user's server of a hub: `path` and `root` are paths there, the notebook is
+            edited live beside people where the server has real-time collaboration, and its kernel there is used.
+        token: For that server.
+        runtime_url: The server or gateway that runs the kernel, where it is another one than the notebook's.
+        runtime_token: For that one; `token` if not given.
+        username: Whom people see in JupyterLab.
+        tls: How https is checked.
+        kernel: Name of an installed kernel spec; "" for the notebook's running kernel, or else the spec that it names,
+            or else python3. On a server also the id of a running kernel, or "new".
         tools: "notebook" (the default with a path), "workspace" (the default with a root), "interpreter", "read_only",
             or names of tools.
         soft_wait: Seconds that a run is waited for before the tool answers `running`.
@@ -42,8 +53,10 @@ class JupyterToolkit(BaseToolkit):
         idle_close: Seconds after which a notebook below `root` that nobody has used, and where nothing runs, is closed
             and its kernel ended; None for never.
         limits: How much of an output a model gets to see.
+        backend: Documents and kernels of your own, in place of all places above.
 
     Raises:
+        SettingsError: A URL that is none.
         UsageError: No such preset or tool, or not one of path and root where one is needed.
     """
 
@@ -51,33 +64,100 @@ class JupyterToolkit(BaseToolkit):
     _workspace: Workspace = PrivateAttr()
     _limits: OutputLimits = PrivateAttr()
     _tools: list[JupyterTool] = PrivateAttr()
-    _path: Path | None = PrivateAttr()
+    _own: LabServer | None = PrivateAttr(default=None)
 
     def __init__(
         self,
         path: str | PathLike[str] | None = None,
         *,
         root: str | PathLike[str] | None = None,
+        server_url: str = "",
+        token: str | SecretStr = "",
+        runtime_url: str = "",
+        runtime_token: str | SecretStr = "",
+        username: str = "Agent",
+        tls: TLS | None = None,
         kernel: str = "",
         tools: str | Iterable[str] = "",
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
         idle_close: float | None = 8 * 3600.0,
         limits: OutputLimits | None = None,
+        backend: Backend | None = None,
     ) -> None:
         super().__init__()
-        _check_place(path, root, tools)
-        self._path = None if path is None else Path(path).expanduser()
-        self._limits = limits or OutputLimits()
+        if backend is None:
+            _check_place(path, root, tools, server_url)
+            servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
+            backend = choose(path, root, *servers, Collaborator(name=username))
         self._workspace = Workspace(
-            LocalBackend(self._path, root=None if root is None else Path(root).expanduser()),
-            kernel=kernel,
-            soft_wait=soft_wait,
-            max_runtime=max_runtime,
-            idle_close=idle_close,
+            backend, kernel=kernel, soft_wait=soft_wait, max_runtime=max_runtime, idle_close=idle_close
         )
+        self._limits = limits or OutputLimits()
         self._bridge = LoopBridge(at_exit=self._workspace.close)
-        self._tools = build_tools(tools or ("notebook" if root is None else "workspace"), self)
+        self._tools = build_tools(tools or ("notebook" if self._workspace.directory is None else "workspace"), self)
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A toolkit for what the environment says, under the guide's names and their later ones.
+
+        Args:
+            options: As for the constructor; they go before the environment.
+
+        Raises:
+            SettingsError: A variable has a value that cannot work.
+            UsageError: No notebook is named: DOCUMENT_ID (or ROOM_ID).
+        """
+        found = Environment.read()
+        documents, runtimes = found.document_server, found.runtime_server
+        named: dict[str, Any] = {"path": found.document_id, "kernel": found.kernel, "tls": found.tls}
+        if documents is not None:
+            named |= {"server_url": documents.url, "token": documents.token}
+        if runtimes is not None and runtimes != documents:
+            named |= {"runtime_url": runtimes.url, "runtime_token": runtimes.token}
+        if "root" in options:
+            del named["path"]
+        elif not (found.document_id or options.get("path")):
+            raise UsageError("The environment names no notebook. Set DOCUMENT_ID (or ROOM_ID) to its path.")
+        return cls(**{**named, **options})
+
+    @classmethod
+    def launch(cls, path: str | PathLike[str], *, port: int = 0, username: str = "Agent", **options: Any) -> Self:
+        """A toolkit in a JupyterLab of its own, where a person can watch and join in: `lab_url` is its address.
+
+        The server is ended with the toolkit, its kernels included.
+
+        Args:
+            path: The .ipynb file; its folder is what the server serves.
+            port: TCP port; 0 for a free one.
+            username: Whom people see.
+            options: As for the constructor.
+
+        Raises:
+            MissingExtra: The extra `lab` is not installed.
+            OutOfReach: The server did not start.
+        """
+        file = Path(path).expanduser()
+        if not file.absolute().parent.is_dir():
+            raise UsageError(f"There is no folder {file.absolute().parent}. Make it, or give another path.")
+        own = LabServer(file.absolute().parent, port=port)
+        reach = Reach(own)
+        documents = ServerDocuments(reach, file.name, collaborator=Collaborator(name=username))
+        toolkit = cls(backend=Backend(documents, ServerKernels(reach)), **options)
+        toolkit._own = own
+        toolkit._bridge.run(reach.open)
+        return toolkit
+
+    @property
+    def lab_url(self) -> str:
+        """Address of the notebook in JupyterLab, for a browser; with the token, if the server is our own.
+
+        Raises:
+            UsageError: There is no server.
+        """
+        if self._own is not None:
+            return self._own.page(self._workspace.notebook)
+        raise UsageError("There is no JupyterLab of ours to look at. JupyterToolkit.launch(path) starts one.")
 
     @property
     def bridge(self) -> LoopBridge:
@@ -88,11 +168,6 @@ class JupyterToolkit(BaseToolkit):
     def limits(self) -> OutputLimits:
         """How much of an output a model gets to see."""
         return self._limits
-
-    @property
-    def path(self) -> Path | None:
-        """The notebook's file; None with a root, or without a notebook."""
-        return self._path
 
     @property
     def workspace(self) -> Workspace:
@@ -157,10 +232,24 @@ class JupyterToolkit(BaseToolkit):
             await session.store.save()
 
 
-def _check_place(path: object, root: str | PathLike[str] | None, tools: str | Iterable[str]) -> None:
+def _servers(
+    url: str, token: str | SecretStr, runtime_url: str, runtime_token: str | SecretStr, tls: TLS
+) -> tuple[ServerSettings | None, ServerSettings | None]:
+    """The server of the notebook, and that of the kernel."""
+    documents = ServerSettings(url=url, token=_secret(token), tls=tls) if url else None
+    if not runtime_url:
+        return documents, documents
+    return documents, ServerSettings(url=runtime_url, token=_secret(runtime_token or token), tls=tls)
+
+
+def _secret(token: str | SecretStr) -> SecretStr:
+    return token if isinstance(token, SecretStr) else SecretStr(token)
+
+
+def _check_place(path: object, root: str | PathLike[str] | None, tools: str | Iterable[str], server_url: str) -> None:
     if path is not None and root is not None:
         raise UsageError("One notebook or many? Give either a path or root=.")
-    if root is not None and not Path(root).expanduser().is_dir():
+    if root is not None and not server_url and not Path(root).expanduser().is_dir():
         raise UsageError(f"root={str(root)!r} is not a folder. Make it, or give another one.")
     if path is None and root is None and tools != "interpreter":
         raise UsageError(

@@ -63,12 +63,12 @@ class Workspace:
     @property
     def directory(self) -> Directory | None:
         """Where many notebooks are; None with one notebook, or none."""
-        return self._backend.directory
+        return self._backend.documents.directory
 
     @property
     def notebook(self) -> str:
         """What a prompt calls the notebook, or the notebooks."""
-        return self._backend.notebook
+        return self._backend.documents.notebook
 
     @property
     def opened(self) -> Mapping[str, NotebookSession]:
@@ -124,7 +124,7 @@ class Workspace:
 
     async def kernel_specs(self) -> Mapping[str, str]:
         """The kernel specs that a notebook can be opened with: name -> display name."""
-        return await self._backend.kernel_specs()
+        return await self._backend.kernels.specs()
 
     async def close(self) -> None:
         """Save, and end the kernels that we started. The next call opens again."""

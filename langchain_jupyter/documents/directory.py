@@ -15,7 +15,7 @@ from langchain_jupyter.models import NotebookFile
 
 SUFFIX = ".ipynb"
 
-_SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
+SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 _ENTRIES = 100_000
 
 
@@ -85,13 +85,13 @@ class Folder:
         return await asyncio.to_thread(self._notebooks, path)
 
     def _locate(self, path: str) -> str:
-        file = self._inside(_named(path))
+        file = self._inside(named(path))
         if not os.path.isfile(file):  # unlike `Path.is_file`, it does not raise for a name that is too long
             raise NotebookNotFound(f"No notebook '{one_line(path)}' below {self.root}. {self._near(path)}".rstrip())
         return file.relative_to(self._root).as_posix()
 
     def _create(self, path: str) -> str:
-        file = self._inside(_named(path))
+        file = self._inside(named(path))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file, "x", encoding="utf-8") as new:
@@ -136,7 +136,7 @@ class Folder:
                 continue
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith(".") and entry.name not in _SKIPPED:
+                    if not entry.name.startswith(".") and entry.name not in SKIPPED:
                         folders.append(Path(entry.path))
                 elif entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
                     yield from self._file(entry)
@@ -151,13 +151,10 @@ class Folder:
         yield NotebookFile(Path(entry.path).relative_to(self._root).as_posix(), status.st_size, status.st_mtime)
 
     def _near(self, path: str) -> str:
-        wanted = PurePosixPath(path).name.lower()
-        found = [file.path for file in self._walk(self._root)]
-        found.sort(key=lambda each: (-_shared(PurePosixPath(each).name.lower(), wanted), each))
-        return f"There are: {', '.join(map(one_line, found[:5]))}{' …' if len(found) > 5 else ''}." if found else ""
+        return nearest([file.path for file in self._walk(self._root)], path)
 
 
-def _named(path: str) -> str:
+def named(path: str) -> str:
     """A path that names a notebook.
 
     Raises:
@@ -166,6 +163,13 @@ def _named(path: str) -> str:
     if not path.endswith(SUFFIX):
         raise NotebookNotFound(f"'{one_line(path)}' does not name a notebook; their names end in {SUFFIX}.")
     return path
+
+
+def nearest(paths: Sequence[str], path: str) -> str:
+    """A sentence with those whose names are most like that of a notebook that is not there; empty for none."""
+    wanted = PurePosixPath(path).name.lower()
+    found = sorted(paths, key=lambda each: (-_shared(PurePosixPath(each).name.lower(), wanted), each))
+    return f"There are: {', '.join(map(one_line, found[:5]))}{' …' if len(found) > 5 else ''}." if found else ""
 
 
 def _shared(a: str, b: str) -> int:

@@ -30,7 +30,7 @@ class Person:
 
     async def opens(self, notebook: str) -> None:
         """Open a notebook, and wait until its kernel is there."""
-        await self._page.goto(self._lab.page(notebook))
+        await self._page.goto(f"{self._lab.page(notebook)}&reset")  # without what was open before
         await self._page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         await expect(self._page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
             "data-status", "idle", timeout=_PATIENCE

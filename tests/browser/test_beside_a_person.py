@@ -2,28 +2,152 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.async_api import expect
 
+from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.lab import LabServer
 from tests.browser.person import Person
 
+SLOW = """\
+import time
+for step in range(8):
+    print("step", step, flush=True)
+    time.sleep(0.5)
+"""
 
-def notebook(folder: Path, name: str, *cells: nbformat.NotebookNode) -> str:
+
+@pytest.fixture
+async def name(lab: LabServer, request: pytest.FixtureRequest) -> str:
+    """A notebook of its own for each test: a title, and one line of code."""
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(new_notebook(cells=list(cells), metadata={"kernelspec": spec}), folder / name)  # type: ignore[no-untyped-call]
+    cells = [new_markdown_cell("# Beside each other"), new_code_cell("6 * 7")]
+    name = f"{request.node.name}.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), lab.root / name)  # type: ignore[no-untyped-call]
     return name
 
 
-async def test_a_person_works_in_a_lab_of_ours(lab: LabServer, person: Person) -> None:
-    name = notebook(lab.root, "alone.ipynb", new_markdown_cell("# Alone"), new_code_cell("6 * 7"))
+class Agent:
+    """The tools, as an agent calls them."""
 
+    def __init__(self, toolkit: JupyterToolkit) -> None:
+        self._tools = {tool.name: tool for tool in toolkit.get_tools()}
+
+    async def __call__(self, tool: str, **arguments: Any) -> str:
+        content = await self._tools[tool].ainvoke(arguments)
+        return str(content[0]["text"]) if isinstance(content, list) else str(content)
+
+
+@pytest.fixture
+async def agent(lab: LabServer, name: str) -> AsyncIterator[Agent]:
+    token = lab.settings.token
+    async with JupyterToolkit(name, server_url=lab.settings.url, token=token, username="Ada's agent") as toolkit:
+        yield Agent(toolkit)
+
+
+async def test_a_person_sees_the_agents_cell_grow_and_who_it_is(
+    agent: Agent, person: Person, name: str, tmp_path: Path
+) -> None:
+    await person.opens(name)
+
+    running = asyncio.create_task(agent("append_execute_code_cell", source=SLOW))
+
+    await expect(person.prompt(2)).to_have_text("[*]:")
+    await expect(person.outputs(2)).to_contain_text("step 1")
+    assert not running.done()
+    await expect(person.carets).to_have_count(1)
+    await person.photographs(tmp_path / "running.png")
+    assert (await running).split("\n")[0].endswith("[1]")
+    await expect(person.prompt(2)).to_have_text("[1]:")
+    assert await person.outputs(2).all_inner_texts() == ["".join(f"step {n}\n" for n in range(8))]
+
+
+async def test_a_person_types_elsewhere_while_the_agent_works(agent: Agent, person: Person, name: str) -> None:
     await person.opens(name)
     await person.clicks_into(1)
-    await person.presses("Control+Enter")
+    text = "".join(chr(ord("a") + n % 26) for n in range(200))
 
-    await expect(person.outputs(1)).to_have_text(["42"])
-    await expect(person.prompt(1)).to_have_text("[1]:")
+    typing = asyncio.create_task(person.types(f"  # {text}", delay=10))
+    for number in range(10):
+        await agent("append_execute_code_cell", source=f"print({number})")
+    await typing
+
+    assert await person.source(1) == f"6 * 7  # {text}"
+    assert text in await agent("read_cell", cell="1")
+
+
+async def test_both_write_in_one_cell_and_no_character_is_lost(agent: Agent, person: Person, name: str) -> None:
+    handle = (await agent("append_markdown_cell", source="version 0\nmiddle line\nlast line")).split()[0]
+    await person.opens(name)
+    await person.cell(2).dblclick()
+    await person.clicks_into(2)
+
+    typing = asyncio.create_task(person.types(" and what a person adds", delay=50))
+    version = 0
+    while not typing.done():
+        await agent("read_cell", cell=handle)
+        old, new = f"version {version}", f"version {version + 1}"
+        said = await agent("edit_cell_source", cell=handle, old=old, new=new)
+        version += "[cell_changed]" not in said  # refused where the person has typed since it was read
+    await typing
+
+    assert version
+    source = await person.source(2)
+    assert source == f"version {version}\nmiddle line\nlast line and what a person adds"
+    assert source in await agent("read_cell", cell=handle)
+
+
+async def test_a_person_runs_a_cell_and_the_agent_sees_the_result(agent: Agent, person: Person, name: str) -> None:
+    await agent("append_execute_code_cell", source="answer = 42")
+    await person.opens(name)
+    await person.clicks_into(1)
+    await person.presses("Control+a")
+    await person.types("answer + 1")
+
+    await person.presses("Control+Enter")
+    await expect(person.outputs(1)).to_have_text(["43"])
+
+    async with asyncio.timeout(2):
+        while "43" not in (seen := await agent("read_cell", cell="1")):
+            pass
+    assert "answer + 1" in seen
+
+
+async def test_undo_takes_back_only_what_the_person_did(agent: Agent, person: Person, name: str) -> None:
+    await person.opens(name)
+    await person.clicks_into(1)
+    await person.types("  # mine")
+    await agent("append_markdown_cell", source="the agent's")
+    await agent("edit_cell_source", cell="1", old="6 * 7", new="6 * 9")
+    await expect(person.cell(2)).to_contain_text("the agent's")
+
+    await person.presses("Control+z")
+    await expect(person.cell(1)).not_to_contain_text("# mine")
+
+    assert await person.source(1) == "6 * 9"
+    await expect(person.cell(2)).to_contain_text("the agent's")
+
+
+async def test_a_figure_and_a_table_appear_as_jupyter_draws_them(
+    agent: Agent, person: Person, name: str, tmp_path: Path
+) -> None:
+    await person.opens(name)
+    code = (
+        "import pandas as pd, matplotlib.pyplot as plt\n"
+        "table = pd.DataFrame({'x': range(5), 'square': [n * n for n in range(5)]})\n"
+        "table.plot('x', 'square'); plt.show()\n"
+        "table"
+    )
+
+    await agent("append_execute_code_cell", source=code)
+
+    await expect(person.cell(2).locator("img")).to_have_count(1)
+    await expect(person.cell(2).locator("table")).to_have_count(1)
+    await person.photographs(tmp_path / "figure.png")

@@ -26,7 +26,7 @@ LAYERS = [
     {"server", "lab"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session"},
-    {"backends", "workspace"},
+    {"backends", "reach", "workspace"},
     {"bridge", "tools", "prompts", "testing"},
     {"toolkit", "agent"},
     {"mcp", "cli", "demo"},

@@ -1,0 +1,135 @@
+"""The notebooks below a folder of a Jupyter server.
+
+Source: https://jupyter-server.readthedocs.io/en/latest/developers/contents.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, named, nearest
+from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, OutsideRoot, ServerError
+from langchain_jupyter.fences import one_line
+from langchain_jupyter.models import NotebookFile
+from langchain_jupyter.server import Capabilities, JupyterServer, quoted
+
+_FOLDERS = 1_000
+_AT_ONCE = 8
+_NOT_FOUND = 404
+_EMPTY = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+class ServerFolder:
+    """Notebooks through the contents API, which lets nothing outside of the server's root be seen.
+
+    Args:
+        open: Gives the server.
+        root: A folder there; "" for the server's root.
+    """
+
+    def __init__(self, open: Callable[[], Awaitable[tuple[JupyterServer, Capabilities]]], root: str = "") -> None:
+        self._open = open
+        self._root = root.strip("/")
+
+    @property
+    def root(self) -> str:
+        return self._root or "the server's root"
+
+    def location(self, path: str) -> str:
+        """The path on the server of one that `locate` or `create` has given."""
+        return f"{self._root}/{path}" if self._root else path
+
+    async def locate(self, path: str) -> str:
+        inside = _inside(named(path))
+        if await self._model(inside) is None:
+            raise NotebookNotFound(f"No notebook '{one_line(path)}'. {await self._near(inside)}".rstrip())
+        return inside
+
+    async def create(self, path: str) -> str:
+        inside = _inside(named(path))
+        if await self._model(inside) is None:
+            server, _ = await self._open()
+            for folder in reversed(PurePosixPath(inside).parents[:-1]):
+                await self._make(server, str(folder), {"type": "directory"})
+            await self._make(server, inside, {"type": "notebook", "format": "json", "content": _EMPTY})
+        return inside
+
+    async def notebooks(self, path: str = "") -> Sequence[NotebookFile]:
+        folder = _inside(path) if path.strip("/") else ""
+        model = await self._model(folder, content=True)
+        if model is None or model.get("type") != "directory":
+            raise NotebookNotFound(f"No folder '{one_line(path)}' below {self.root}.")
+        return sorted(await self._walk(model), key=lambda found: found.path)
+
+    async def _walk(self, model: Mapping[str, Any]) -> list[NotebookFile]:
+        """Level by level, some folders at once; at most a thousand folders."""
+        found: list[NotebookFile] = []
+        level, left = [model], _FOLDERS
+        while level:
+            folders: list[str] = []
+            for each in (entry for parent in level for entry in parent.get("content") or ()):
+                if each["type"] == "directory" and not each["name"].startswith(".") and each["name"] not in SKIPPED:
+                    folders.append(self._relative(each["path"]))
+                elif each["type"] == "notebook" and not each["name"].startswith("."):
+                    found.append(self._file(each))
+            folders, left = folders[:left], left - len(folders[:left])
+            level = [inner for inner in await self._models(folders) if inner is not None]
+        return found
+
+    async def _models(self, folders: Sequence[str]) -> list[Mapping[str, Any] | None]:
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(folder: str) -> Mapping[str, Any] | None:
+            async with gate:
+                return await self._model(folder, content=True)
+
+        return list(await asyncio.gather(*map(one, folders)))
+
+    async def _model(self, path: str, *, content: bool = False) -> Mapping[str, Any] | None:
+        server, _ = await self._open()
+        try:
+            where = quoted(self.location(path) if path else self._root)
+            model: Mapping[str, Any] = await server.get(f"/api/contents/{where}", params={"content": int(content)})
+        except ServerError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        return model
+
+    async def _make(self, server: JupyterServer, path: str, body: Mapping[str, Any]) -> None:
+        if body["type"] == "directory" and await self._model(path) is not None:
+            return
+        try:
+            await server.request("PUT", f"/api/contents/{quoted(self.location(path))}", json=body)
+        except ServerError as error:
+            raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: {error}") from error
+
+    async def _near(self, path: str) -> str:
+        """What there is beside a notebook that is not there."""
+        folder = str(PurePosixPath(path).parent)
+        model = await self._model("" if folder == "." else folder, content=True)
+        entries = () if model is None else model.get("content") or ()
+        return nearest([self._relative(each["path"]) for each in entries if each["name"].endswith(SUFFIX)], path)
+
+    def _relative(self, path: str) -> str:
+        return path.strip("/").removeprefix(f"{self._root}/" if self._root else "")
+
+    def _file(self, model: Mapping[str, Any]) -> NotebookFile:
+        modified = datetime.fromisoformat(model["last_modified"]).timestamp()
+        return NotebookFile(self._relative(model["path"]), int(model.get("size") or 0), modified)
+
+
+def _inside(path: str) -> str:
+    """A path below the root, in its one spelling.
+
+    Raises:
+        OutsideRoot: It would leave the root.
+    """
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts:
+        raise OutsideRoot(f"'{one_line(path)}' is not below the root. Give a path from list_notebooks.")
+    return str(parts)
