@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
+import itertools
 import json
 import re
 import uuid
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, ArrayEvent, Doc, Map, Text
+from pycrdt import Array, ArrayEvent, Doc, Map, MapEvent, Text
 
 from langchain_jupyter.documents.journal import Edit, Journal, Place
 from langchain_jupyter.documents.text import text_edits
@@ -49,6 +51,8 @@ class NotebookDocument:
         self.order = 0
         self.focus = ""
         self._recording = True
+        self._mended = -1
+        self._replaced: dict[str, Mapping[str, Any]] = {}
         self._known: list[str] = []
         self._listeners: list[Callable[[], None]] = []
         self._attach(Doc() if ydoc is None else ydoc)
@@ -386,7 +390,53 @@ class NotebookDocument:
         finally:
             self._recording = before
 
+    def take_replaced(self) -> dict[str, Mapping[str, Any]]:
+        """Cells that were taken out and put back since the last call, as they were before: a move does that.
+
+        Only cells whose snapshot had been read are known.
+        """
+        replaced, self._replaced = self._replaced, {}
+        return replaced
+
+    def mend(self, outdated: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None = None) -> None:
+        """Make ids unique again: when two move a cell at the same time, it stands there twice.
+
+        The first one stays, and every replica that mends finds the same. A later one that says the same goes; one that
+        reads otherwise, since somebody has changed it, gets an id that follows from the old one.
+
+        Args:
+            outdated: Whether the second cell is the first one as it was before changes of ours; it goes as well.
+        """
+        if self._mended == self.order:
+            return
+        self._mended = self.order
+        if len(set(self._ids)) < len(self._ids):
+            with self.ydoc.transaction():
+                self._part(outdated)
+
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _part(self, outdated: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None) -> None:
+        firsts: dict[str, dict[str, Any]] = {}
+        gone = []
+        for position, raw in enumerate(json.loads(str(self._cells))):
+            first = firsts.setdefault(raw["id"], raw)
+            if first is raw:
+                continue
+            if _content(first) == _content(raw) or (outdated is not None and outdated(first, raw)):
+                gone.append(position)
+            else:
+                self._cells[position]["id"] = raw["id"] = self._following(raw["id"], firsts)
+                firsts[raw["id"]] = raw
+        for position in reversed(gone):
+            del self._cells[position]
+
+    def _following(self, cell_id: str, taken: Mapping[str, Any]) -> str:
+        for number in itertools.count():
+            following = hashlib.sha256(f"{cell_id}/{number}".encode()).hexdigest()[:8]
+            if following not in taken and following not in self._ids and not following[:_HANDLE].isdigit():
+                return following
+        raise AssertionError("unreachable")
 
     def _attach(self, ydoc: Doc[Any]) -> None:
         self.ydoc = ydoc
@@ -395,6 +445,7 @@ class NotebookDocument:
         self._notebook._undo_manager = None  # type: ignore[assignment]
         self._cells: Array[Any] = self._notebook.ycells
         self._snapshots: dict[str, dict[str, Any]] = {}
+        self._replaced.clear()
         raws = json.loads(str(self._cells))  # much faster than one by one
         self._ids: list[str] = [raw["id"] for raw in raws]
         self._learn(self._ids)
@@ -429,24 +480,38 @@ class NotebookDocument:
             path = event.path
             if path:
                 self._snapshots.pop(self._ids[path[0]], None)
+                if len(path) == 1 and isinstance(event, MapEvent) and "id" in event.keys:  # type: ignore[attr-defined]
+                    self._rename(path[0], event.target["id"])  # type: ignore[attr-defined]
             elif isinstance(event, ArrayEvent):
                 self._mirror(event.delta)  # type: ignore[attr-defined]
         self._changed()
 
+    def _rename(self, position: int, cell_id: str) -> None:
+        """A cell got another id: we or the server found two with the same."""
+        self._ids[position] = cell_id
+        self._learn([cell_id])
+        self.order += 1
+
     def _mirror(self, delta: Sequence[Mapping[str, Any]]) -> None:
         at = 0
+        before: dict[str, Mapping[str, Any]] = {}
+        come: list[str] = []
         for step in delta:
             if "retain" in step:
                 at += int(step["retain"])
             elif "delete" in step:
                 for cell_id in self._ids[at : at + int(step["delete"])]:
-                    self._snapshots.pop(cell_id, None)
+                    if (snapshot := self._snapshots.pop(cell_id, None)) is not None:
+                        before[cell_id] = snapshot
                 del self._ids[at : at + int(step["delete"])]
             else:
                 new = [ycell["id"] for ycell in step["insert"]]
+                before.update((each, self._snapshots[each]) for each in new if each in self._snapshots)
                 self._ids[at:at] = new
                 at += len(new)
-                self._learn(new)
+                come += new
+        self._learn(come)
+        self._replaced.update((each, before[each]) for each in come if each in before)
         self.order += 1
 
     def _learn(self, cell_ids: Sequence[str]) -> None:
@@ -463,6 +528,10 @@ class NotebookDocument:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _content(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if key != "execution_state"}
 
 
 def _outputs(snapshot: Mapping[str, Any]) -> dict[str, Any]:

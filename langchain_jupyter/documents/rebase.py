@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langchain_jupyter.documents.journal import Edit, Place
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
-from langchain_jupyter.documents.text import merged
+from langchain_jupyter.documents.text import replayed
+
+logger = logging.getLogger(__name__)
+
+_RECENT = 100
 
 Member: TypeAlias = tuple[str, str]
 """A part of a cell that changes as a whole: `("source", "")`, `("outputs", "")`, `("metadata", key)`."""
@@ -23,14 +28,14 @@ class Change:
         inserted: The cell as it was put in; None if it stood there before.
         deleted: The cell as it was taken out; None if it stands.
         place: Where it was put, or moved to; None if it was neither.
-        versions: For each changed member, what it was and what it became, oldest first.
+        steps: For each changed member, what each edit found there and left there, oldest first.
     """
 
     cell_id: str
     inserted: Mapping[str, Any] | None = None
     deleted: Mapping[str, Any] | None = None
     place: Place | None = None
-    versions: dict[Member, list[Any]] = field(default_factory=dict)
+    steps: dict[Member, list[tuple[Any, Any]]] = field(default_factory=dict)
 
 
 def changes(edits: Iterable[Edit]) -> Sequence[Change]:
@@ -48,43 +53,80 @@ def changes(edits: Iterable[Edit]) -> Sequence[Change]:
         elif edit.op == "move":
             change.place = edit.new
         else:
-            change.versions.setdefault((edit.op, edit.key), [edit.old]).append(edit.new)
+            change.steps.setdefault((edit.op, edit.key), []).append((edit.old, edit.new))
     return list(found.values())
 
 
-def rebase(document: NotebookDocument, edits: Iterable[Edit]) -> list[str]:
+def rebase(document: NotebookDocument, edits: Iterable[Edit], before: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Make the notebook have what the edits did, unless it has it already. Not journalled again.
+
+    Args:
+        document: In its new state.
+        edits: Ours, that it may lack.
+        before: The cells by id, as they stood when our edits were in them.
 
     Returns:
         Ids of the cells in which others changed the same; theirs stands there.
     """
     with document.unrecorded():
         todo = changes(edits)
-        clashing = [change.cell_id for change in todo if not _apply(document, change)]
+        clashing = [change.cell_id for change in todo if not _apply(document, change, before.get(change.cell_id))]
         for change in todo:
             if change.place is not None and change.inserted is None and change.cell_id in document:
                 document.move(change.cell_id, place=change.place)
     return clashing
 
 
-def restore(document: NotebookDocument, change: Change, before: Mapping[str, Any]) -> bool:
-    """Bring our edits back into a cell that somebody else has replaced by a copy from before them: a move does that.
+class EditKeeper:
+    """Puts right what a move by somebody else does: it replaces a cell by a copy, which may be from before our edit.
+
+    Call `brace` before a message of others is applied, and `mend` after.
 
     Args:
-        document: It stands there.
-        change: What we did to that cell so far.
-        before: The cell as it was right before it was replaced.
-
-    Returns:
-        Whether all that was lost is back.
+        document: Where we edit.
     """
-    fine = True
+
+    def __init__(self, document: NotebookDocument) -> None:
+        self._document = document
+
+    def brace(self) -> None:
+        """Know how the cells stand that we changed lately."""
+        document = self._document
+        document.take_replaced()
+        for edit in document.journal.since(max(len(document.journal) - _RECENT, 0)):
+            if edit.cell_id in document:
+                document.snapshot(edit.cell_id)
+
+    def mend(self) -> None:
+        """Bring back what is gone, and make ids unique again."""
+        document, replaced = self._document, self._document.take_replaced()
+        ours = {change.cell_id: change for change in self._changes_of(replaced)}
+        for cell_id, change in ours.items():
+            if cell_id in document and not _restore(document, change, replaced[cell_id]):
+                logger.warning("an edit of cell %s was lost when somebody else moved it", cell_id)
+        document.mend(lambda cell, other: cell["id"] in ours and _outdated(ours[cell["id"]], cell, other))
+
+    def _changes_of(self, cells: Mapping[str, Any]) -> Sequence[Change]:
+        edits = self._document.journal.since(0) if cells else ()
+        return changes(edit for edit in edits if edit.cell_id in cells)
+
+
+def _restore(document: NotebookDocument, change: Change, before: Mapping[str, Any]) -> bool:
+    """Bring our edits back into a cell that was replaced; whether all that was lost is back."""
     with document.unrecorded():
-        for member, versions in change.versions.items():
-            was, now = _value(before, member), _value(document.snapshot(change.cell_id), member)
-            if was != now:
-                fine = _bring(document, change.cell_id, member, versions) and fine
-    return fine
+        fine = [_bring(document, change.cell_id, member, steps, before) for member, steps in change.steps.items()]
+    return all(fine)
+
+
+def _outdated(change: Change, cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the other cell is this one as it was before some of our changes, and nothing else."""
+    members: set[Member] = {("source", ""), ("outputs", ""), ("cell_type", ""), ("attachments", "")}
+    members |= {("metadata", key) for each in (cell, other) for key in each.get("metadata") or {}}
+    return all(
+        _value(cell, member) == (value := _value(other, member))
+        or (_found(steps := change.steps.get(member, ()), value) and value != steps[-1][1])
+        for member in members
+    )
 
 
 def _put_in(change: Change, edit: Edit) -> None:
@@ -95,48 +137,62 @@ def _put_in(change: Change, edit: Edit) -> None:
         for member in (("source", ""), ("outputs", "")):
             old, new = _value(change.deleted, member), _value(edit.new, member)
             if old != new:
-                change.versions.setdefault(member, [old]).append(new)
+                change.steps.setdefault(member, []).append((old, new))
     change.deleted, change.place = None, edit.place
 
 
-def _apply(document: NotebookDocument, change: Change) -> bool:
+def _apply(document: NotebookDocument, change: Change, before: Mapping[str, Any] | None) -> bool:
     present = change.cell_id in document
     if change.deleted is not None:
         return not present or _remove(document, change)
     if not present and change.inserted is None:
-        return not change.versions
+        return before is None or not change.steps
+    if not present and before is None:
+        return True  # somebody has deleted it since
     if not present and change.inserted is not None:
         document.insert(change.inserted, place=change.place or (None, None))
-    known = change.inserted or {}
-    fine = [
-        _bring(document, change.cell_id, member, ([_value(known, member)] if known else []) + versions)
-        for member, versions in change.versions.items()
-    ]
+    fine = []
+    for member, steps in change.steps.items():
+        first = [(value := _value(change.inserted, member), value)] if change.inserted is not None else []
+        fine.append(_bring(document, change.cell_id, member, [*first, *steps], before))
     return all(fine)
 
 
 def _remove(document: NotebookDocument, change: Change) -> bool:
     assert change.deleted is not None
-    sources = [change.deleted["source"], *change.versions.get(("source", ""), [])]
-    if document.source(change.cell_id) not in sources:
+    source = document.source(change.cell_id)
+    if source != change.deleted["source"] and not _found(change.steps.get(("source", ""), ()), source):
         return False
     document.delete(change.cell_id)
     return True
 
 
-def _bring(document: NotebookDocument, cell_id: str, member: Member, versions: Sequence[Any]) -> bool:
-    """Make a member what it last became, if it is what it ever was; texts are merged if it is something else."""
-    now, last = _value(document.snapshot(cell_id), member), versions[-1]
-    if now == last:
+def _bring(
+    document: NotebookDocument,
+    cell_id: str,
+    member: Member,
+    steps: Sequence[tuple[Any, Any]],
+    before: Mapping[str, Any] | None,
+) -> bool:
+    """Make a member what we made of it, if it is what it ever was; texts are merged if it is something else."""
+    now, last = _value(document.snapshot(cell_id), member), steps[-1][1]
+    was = last if before is None else _value(before, member)
+    if now in (was, last):
         return True
-    if now not in versions and member[0] == "source":
-        last = merged(versions[0], last, now)
+    if member[0] == "source":
+        last = replayed(steps, was, now)
         if last is None:
             return False
-    elif now not in versions and member != ("metadata", METADATA_KEY):
+    elif was != last:
+        return True  # somebody has changed it after us, and brings that back
+    elif not _found(steps, now) and member != ("metadata", METADATA_KEY):
         return False
     _set(document, cell_id, member, last)
     return True
+
+
+def _found(steps: Sequence[tuple[Any, Any]], value: Any) -> bool:
+    return any(value in step for step in steps)
 
 
 def _value(cell: Mapping[str, Any], member: Member) -> Any:

@@ -21,7 +21,7 @@ from langchain_jupyter.documents.journal import Edit
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
-from langchain_jupyter.documents.rebase import rebase
+from langchain_jupyter.documents.rebase import EditKeeper, rebase
 from langchain_jupyter.errors import (
     ConnectionLost,
     DocumentConflict,
@@ -248,10 +248,13 @@ class RoomStore:
         self._watch(fresh)
         if old is None:
             self._document = NotebookDocument(fresh.ydoc)
+            self._document.mend()
         else:
             provider.gone(old)
             old.close()
             await self._carry_over(fresh)
+        keeper = EditKeeper(self._document)
+        fresh.before, fresh.after = keeper.brace, keeper.mend
         return provider
 
     async def _current_session(self) -> Mapping[str, str]:
@@ -313,12 +316,12 @@ class RoomStore:
     async def _carry_over(self, fresh: Replica) -> None:
         """Put what may not be in the file yet onto a fresh replica."""
         document = self._document
-        ours = [document.snapshot(cell_id) for cell_id in document.ids]
+        ours = {cell_id: document.snapshot(cell_id) for cell_id in document.ids}
         document.continue_in(fresh.ydoc)
-        clashing = rebase(document, document.journal.since(self._in_file))
+        clashing = rebase(document, document.journal.since(self._in_file), ours)
         if not clashing:
             return
-        copy = await self._set_aside(ours)
+        copy = await self._set_aside(list(ours.values()))
         handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in clashing)
         self._conflict = DocumentConflict(
             f"The server had lost the recent history of {self._given}, and cells that we had changed read otherwise "

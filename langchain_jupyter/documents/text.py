@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _CHARACTERWISE = 4_000
@@ -28,17 +28,63 @@ def text_edits(old: str, new: str) -> Iterator[TextEdit]:
         yield TextEdit(first, first + len(before[left:right].encode()), text)
 
 
-def merged(base: str, ours: str, theirs: str) -> str | None:
-    """What both sides made of a text, together; None where both changed the same place of it."""
+def merged(base: str, ours: str, theirs: str, *, ours_first: bool = True) -> str | None:
+    """What both sides made of a text, together; None where one changed what the other changed.
+
+    Of two texts put in at the same place both stay, ours first or last, unless theirs has ours in it already.
+    """
     if base in (ours, theirs) or ours == theirs:
         return theirs if ours == base else ours
-    mine, others = list(_blocks(base, ours)), list(_blocks(base, theirs))
-    if any(left <= end and start <= right for left, right, _ in mine for start, end, _ in others):
-        return None
+    edits = list(_blocks(base, theirs))
+    for mine in _blocks(base, ours):
+        at = [other for other in edits if other[:2] == mine[:2]]
+        if any(mine[2] in text for _, _, text in at):
+            continue
+        if any(_overlap(mine, other) for other in edits):
+            return None
+        edits.insert(len(edits) if ours_first else 0, mine)
     text = base
-    for start, end, new in sorted(mine + others, reverse=True):
+    for start, end, new in sorted(edits, key=lambda edit: edit[:2], reverse=True):
         text = text[:start] + new + text[end:]
     return text
+
+
+def replayed(edits: Sequence[tuple[str, str]], was: str, now: str) -> str | None:
+    """A text that lost some of our edits, with these edits in it again; None where they no longer fit.
+
+    Args:
+        edits: All that we did to the text, each as before and after, oldest first; others may have edited in between.
+        was: The text as it last stood with our edits; what is not in it has been taken out on purpose.
+        now: The text as it stands.
+    """
+    start = next((at for at in range(len(edits), 0, -1) if now == edits[at - 1][1]), None)
+    if start is None:
+        start = next((at for at in range(len(edits) - 1, -1, -1) if now == edits[at][0]), None)
+    text = now
+    for old, new in edits[start or 0 :]:
+        if _stands(old, new, was) and (start is not None or not _stands(old, new, now)):
+            both = [merged(old, new, text, ours_first=first) for first in (True, False)]
+            possible = [each for each in both if each is not None]
+            if not possible:
+                return None
+            text = next((each for each in possible if _within(each, was)), possible[0])
+    return text
+
+
+def _within(text: str, whole: str) -> bool:
+    """Whether the whole has all characters of the text in their order."""
+    rest = iter(whole)
+    return all(character in rest for character in text)
+
+
+def _stands(old: str, new: str, text: str) -> bool:
+    """Whether a text seems to have that edit."""
+    return all(put in text if put else old[left:right] not in text for left, right, put in _blocks(old, new))
+
+
+def _overlap(one: tuple[int, int, str], other: tuple[int, int, str]) -> bool:
+    (a, b, _), (c, d, _) = one, other
+    return max(a, c) < min(b, d) or c < a == b < d or a < c == d < b
 
 
 def _common_prefix(a: str, b: str) -> int:
