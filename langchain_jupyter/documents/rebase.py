@@ -122,11 +122,11 @@ def _outdated(change: Change, cell: Mapping[str, Any], other: Mapping[str, Any])
     """Whether the other cell is this one as it was before some of our changes, and nothing else."""
     members: set[Member] = {("source", ""), ("outputs", ""), ("cell_type", ""), ("attachments", "")}
     members |= {("metadata", key) for each in (cell, other) for key in each.get("metadata") or {}}
-    return all(
-        _value(cell, member) == (value := _value(other, member))
-        or (_found(steps := change.steps.get(member, ()), value) and value != steps[-1][1])
-        for member in members
-    )
+    return all(_older(change.steps.get(member, []), _value(cell, member), _value(other, member)) for member in members)
+
+
+def _older(steps: Sequence[tuple[Any, Any]], value: Any, other: Any) -> bool:
+    return bool(value == other or (_found(steps, other) and other != steps[-1][1]))
 
 
 def _put_in(change: Change, edit: Edit) -> None:
