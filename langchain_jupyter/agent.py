@@ -98,7 +98,7 @@ def create_jupyter_agent(
 
 def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], *, earlier: int) -> str:
     """The notebook in at most 15 lines."""
-    lines = ["<notebook>", f"{info.path} · kernel {info.kernel.name} {info.kernel.state}"]
+    lines = ["<notebook>", f"{info.path} · kernel {info.kernel.label}"]
     if earlier:
         lines.append(f"({earlier} cells before these)")
     for cell, handle in rows:
@@ -112,7 +112,7 @@ def _describe_many(opened: Mapping[str, NotebookSession]) -> str:
     lines = []
     for path, session in opened.items():
         kernel = session.kernel.info
-        lines.append(f"{one_line(path)} · kernel {kernel.name} {kernel.state} · {len(session.document)} cells")
+        lines.append(f"{one_line(path)} · kernel {kernel.label} · {len(session.document)} cells")
     more = [f"({len(lines) - _CELLS} more)"] if len(lines) > _CELLS else []
     return "\n".join(["<notebooks>", *(lines[:_CELLS] or ["none is open"]), *more, "</notebooks>"])
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import threading
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +20,7 @@ from rich.markup import escape
 from langchain_jupyter import __version__
 from langchain_jupyter.errors import JupyterError, MissingExtra, UsageError
 from langchain_jupyter.prompts import system_prompt, task_names
+from langchain_jupyter.settings import Environment, has_screen
 from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
@@ -31,6 +35,10 @@ console = Console(highlight=False)
 NotebookOption = Annotated[Path, typer.Option("--notebook", "-n", help="The .ipynb file; made if it is not there.")]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A chat model as provider:name.")]
 KernelOption = Annotated[str, typer.Option(help="Name of an installed kernel spec.")]
+LabOption = Annotated[bool, typer.Option("--lab", help="Work in a JupyterLab of its own, where you can watch.")]
+ServerOption = Annotated[
+    str, typer.Option("--server-url", help="Work live on that Jupyter server; JUPYTER_TOKEN has its token.")
+]
 TaskOption = Annotated[str, typer.Option("--prompt", "-p", help="Task prompt; `prompts` lists them.")]
 
 _SHOWN = 8
@@ -48,6 +56,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def demo(
     notebook: Annotated[Path | None, typer.Option("--notebook", "-n", help="Where; a new file by default.")] = None,
     model: ModelOption = "",
+    lab: LabOption = False,
 ) -> None:
     """Watch an agent analyse a real data set in a new notebook."""
     from langchain_jupyter.demo import TASK, script
@@ -62,7 +71,8 @@ def demo(
         )
     path = notebook or _unused(Path("demo") / "diabetes.ipynb")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _work(TASK, path, model or ScriptedModel(script()), kernel="", prompt="data_analysis")
+    with _told(), _toolkit(path, lab=lab) as toolkit:
+        _work(TASK, toolkit, model or ScriptedModel(script()), prompt="data_analysis")
     _report(path)
 
 
@@ -73,10 +83,34 @@ def run(
     notebook: NotebookOption = Path("notebook.ipynb"),
     kernel: KernelOption = "",
     prompt: TaskOption = "",
+    lab: LabOption = False,
+    server_url: ServerOption = "",
 ) -> None:
     """Let an agent do a task in a notebook."""
-    _work(task, notebook, model, kernel=kernel, prompt=prompt or None)
-    _report(notebook)
+    with _told(), _toolkit(notebook, kernel=kernel, lab=lab, server_url=server_url) as toolkit:
+        _work(task, toolkit, model, prompt=prompt or None)
+    if not server_url:
+        _report(notebook)
+
+
+@app.command()
+def lab(
+    notebook: NotebookOption = Path("notebook.ipynb"),
+    port: Annotated[int, typer.Option(help="TCP port; 0 for a free one.")] = 0,
+) -> None:
+    """Open a notebook in a JupyterLab that agents can join; Ctrl-C ends it and its kernels."""
+    with _told(), JupyterToolkit.launch(notebook, port=port) as toolkit:
+        _show(toolkit.lab_url)
+        server, _, token = toolkit.lab_url.partition("/lab/tree/")
+        console.print(
+            "An agent joins with\n"
+            f'  JupyterToolkit("{notebook.name}", server_url="{server}", token="{token.partition("token=")[2]}")\n'
+            "Ctrl-C ends the server and its kernels.",
+            markup=False,
+            soft_wrap=True,
+        )
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 @app.command()
@@ -119,23 +153,45 @@ class _told:
             raise typer.Exit(1) from error
 
 
-def _work(task: str, notebook: Path, model: Any, *, kernel: str, prompt: str | None) -> None:
+@contextmanager
+def _toolkit(notebook: Path, *, kernel: str = "", lab: bool = False, server_url: str = "") -> Iterator[JupyterToolkit]:
+    """The notebook in a file, on a server, or in a JupyterLab of its own, which stays until the person has looked."""
+    if lab and server_url:
+        raise UsageError("--lab starts a server of its own, --server-url names another one: give one of them.")
+    if not lab:
+        token = Environment.read().jupyter_token or ""
+        with JupyterToolkit(notebook, kernel=kernel, server_url=server_url, token=token) as toolkit:
+            yield toolkit
+        return
+    with JupyterToolkit.launch(notebook, kernel=kernel) as toolkit:
+        _show(toolkit.lab_url)
+        yield toolkit
+        if sys.stdin.isatty():
+            typer.prompt("\nEnter ends JupyterLab", default="", show_default=False, prompt_suffix=" ")
+
+
+def _show(address: str) -> None:
+    """Print an address, and open it where there is a screen."""
+    console.print(f"JupyterLab: {address}", markup=False, soft_wrap=True)
+    if has_screen():
+        webbrowser.open(address)
+
+
+def _work(task: str, toolkit: JupyterToolkit, model: Any, *, prompt: str | None) -> None:
     """Run an agent, and tell what it does while it does it."""
-    with _told():
-        try:
-            from langchain_jupyter.agent import create_jupyter_agent
-        except ImportError as error:
-            raise MissingExtra("agents", "An agent") from error
-        with JupyterToolkit(notebook, kernel=kernel) as toolkit:
-            try:
-                agent = create_jupyter_agent(model, toolkit, task=prompt)
-            except (ImportError, ValueError) as error:
-                if isinstance(error, JupyterError):
-                    raise
-                raise UsageError(f"The model {model!r} cannot be used: {error}") from error
-            messages = {"messages": [("user", task)]}
-            for mode, event in agent.stream(messages, stream_mode=["updates", "custom"]):
-                _tell(mode, event)
+    try:
+        from langchain_jupyter.agent import create_jupyter_agent
+    except ImportError as error:
+        raise MissingExtra("agents", "An agent") from error
+    try:
+        agent = create_jupyter_agent(model, toolkit, task=prompt)
+    except (ImportError, ValueError) as error:
+        if isinstance(error, JupyterError):
+            raise
+        raise UsageError(f"The model {model!r} cannot be used: {error}") from error
+    messages = {"messages": [("user", task)]}
+    for mode, event in agent.stream(messages, stream_mode=["updates", "custom"]):
+        _tell(mode, event)
 
 
 def _tell(mode: str, event: Any) -> None:
@@ -164,7 +220,7 @@ def _tell_output(event: Mapping[str, Any]) -> None:
     text = str(event.get("text", ""))
     for output in event.get("outputs", ()):
         pictures = [kind for kind in output.get("mime_types", ()) if kind.startswith("image/")]
-        text += f"[{pictures[0]}]" if pictures else str(output.get("text", ""))
+        text += f"[{pictures[0]}]\n" if pictures else str(output.get("text", ""))
     lines = [line for line in text.splitlines() if line.strip()]
     for line in lines[-_SHOWN:]:
         console.print(f"    [dim]{escape(line[:110])}[/]")

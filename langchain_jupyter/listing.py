@@ -59,7 +59,7 @@ def render_listing(
 
 
 def _line(file: NotebookFile, kernel: KernelInfo | None) -> str:
-    state = "" if kernel is None else f" · open, kernel {kernel.name} {kernel.state}"
+    state = "" if kernel is None else f" · open, kernel {kernel.label}"
     return f"{one_line(file.path, 300)} · {_size(file.size)}{state}"
 
 

@@ -94,7 +94,7 @@ class KernelInfo:
     """The kernel bound to a notebook.
 
     Attributes:
-        name: Kernel spec, such as "python3".
+        name: Kernel spec, such as "python3"; "" while it is not known.
         language: Language of its code, lower case; "" until it has told.
         state: What it is doing; "disconnected" if the line to it is lost.
         display_name: How people call it; "" until it has told.
@@ -104,6 +104,11 @@ class KernelInfo:
     language: str = ""
     state: KernelState = "not started"
     display_name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and state on a line; the state alone while it is not known which kernel it will be."""
+        return f"{self.name} {self.state}".lstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def render_diff(old: str, new: str, *, budget: int = _DIFF) -> str:
 
 def _first(info: NotebookInfo, total: int) -> str:
     counts = ", ".join(f"{info.cells[kind]} {kind}" for kind in _TYPES if info.cells.get(kind))
-    kernel = f"kernel {one_line(info.kernel.name, 60)} {info.kernel.state}"
+    kernel = f"kernel {one_line(info.kernel.label, 80)}"
     saved = "saved" if info.saved else "not saved"
     cells = f"{total} {'cell' if total == 1 else 'cells'}{f': {counts}' if counts else ''}"
     return f"{one_line(info.path)} · {saved} · {kernel} · {cells}"

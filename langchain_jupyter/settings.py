@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -15,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from langchain_jupyter.errors import SettingsError
 
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 _NO_TOKEN = SecretStr("")
 _PAGES = frozenset({"lab", "tree", "notebooks", "doc", "edit", "consoles"})
 
@@ -245,3 +248,8 @@ class Environment(BaseSettings):
         if not settings.token.get_secret_value() and self.jupyter_token is not None:
             return replace(settings, token=self.jupyter_token)
         return settings
+
+
+def has_screen() -> bool:
+    """Whether a browser can show a page to whoever sits at this machine."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in _SCREENS)
