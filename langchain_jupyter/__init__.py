@@ -10,7 +10,9 @@ from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.toolkit import JupyterToolkit
 
 if TYPE_CHECKING:
-    from langchain_jupyter.agent import JupyterMiddleware, create_jupyter_agent
+    from langchain_jupyter.agent import create_jupyter_agent
+    from langchain_jupyter.approvals import interrupt_on
+    from langchain_jupyter.middleware import JupyterMiddleware
 
 __version__ = version("langchain-jupyter")
 
@@ -22,13 +24,16 @@ __all__ = [
     "ToolError",
     "UsageError",
     "create_jupyter_agent",
+    "interrupt_on",
 ]
+
+_AGENTS = {"JupyterMiddleware": "middleware", "create_jupyter_agent": "agent", "interrupt_on": "approvals"}
 
 
 def __getattr__(name: str) -> Any:
     """The agent's names need the extra `agents`, so they are looked up when they are asked for."""
-    if name in ("JupyterMiddleware", "create_jupyter_agent"):
-        from langchain_jupyter import agent
+    if name in _AGENTS:
+        from importlib import import_module
 
-        return getattr(agent, name)
+        return getattr(import_module(f"langchain_jupyter.{_AGENTS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

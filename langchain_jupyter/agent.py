@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import SystemMessage
 
-from langchain_jupyter.cells import state_of
+from langchain_jupyter.approvals import interrupt_on
 from langchain_jupyter.errors import MissingExtra
-from langchain_jupyter.fences import one_line
-from langchain_jupyter.models import Cell, NotebookInfo
+from langchain_jupyter.human import Approve
+from langchain_jupyter.middleware import JupyterMiddleware
 from langchain_jupyter.prompts import system_prompt
-from langchain_jupyter.session import NotebookSession
-from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
 try:
     from langchain.agents import create_agent
-    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+    from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
     from langgraph.graph.state import CompiledStateGraph
 except ImportError as error:
     raise MissingExtra("agents", "create_jupyter_agent") from error
-
-_CELLS = 11
-
-
-class JupyterMiddleware(AgentMiddleware):
-    """Shows the model the notebook as it is now, at each call, without storing it in the thread.
-
-    It also carries images of tool results in a message of the user where the model's API takes none in tool messages
-    (OpenAI's Chat Completions).
-
-    Args:
-        toolkit: Whose notebook.
-    """
-
-    def __init__(self, toolkit: JupyterToolkit) -> None:
-        super().__init__()
-        self._toolkit = toolkit
-
-    def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
-        """Add the state of the notebook to what the model sees."""
-        state = self._toolkit.bridge.run(self._state)
-        return handler(_with_state(request, state))
-
-    async def awrap_model_call(
-        self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
-    ) -> ModelResponse:
-        """Add the state of the notebook to what the model sees."""
-        state = await self._toolkit.bridge.arun(self._state)
-        return await handler(_with_state(request, state))
-
-    async def _state(self) -> str:
-        if self._toolkit.workspace.directory is not None:
-            return _describe_many(self._toolkit.workspace.opened)
-        session = await self._toolkit.session()
-        document = session.document
-        last = document.ids[-_CELLS:]
-        rows = [(document.cell(cell_id), document.handle(cell_id)) for cell_id in last]
-        return _describe(session.info, rows, earlier=len(document) - len(last))
 
 
 def create_jupyter_agent(
@@ -68,6 +28,7 @@ def create_jupyter_agent(
     toolkit: JupyterToolkit,
     *,
     task: str | None = None,
+    approve: Approve = "none",
     checkpointer: Any = None,
     middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     **options: Any,
@@ -78,71 +39,26 @@ def create_jupyter_agent(
         model: A chat model, or its name as `provider:name`.
         toolkit: Whose tools; it stays the caller's to close.
         task: Name of a task prompt: "data_analysis", "machine_learning", "code_review".
+        approve: Which calls a person approves before they are done: "writes" to the notebook, "runs" of code, "all"
+            (the kernel's restart too) or "none". One interrupt for all such calls of a turn, LangChain's HITLRequest;
+            it needs a checkpointer, and goes on with `Command(resume={"decisions": [{"type": "approve"}, …]})`.
         checkpointer: LangGraph's, for threads that go on.
         middleware: Others, after ours.
         options: Passed on to `langchain.agents.create_agent`.
 
     Raises:
-        UsageError: No such task.
+        UsageError: No such task, or no such value of `approve`.
     """
     prompt = system_prompt(task, notebook=toolkit.notebook)
+    tools = toolkit.get_tools()
+    ours: list[AgentMiddleware[Any, Any]] = [JupyterMiddleware(toolkit, approve=approve)]
+    if gates := interrupt_on(tools, approve):
+        ours.insert(0, HumanInTheLoopMiddleware(gates))
     return create_agent(
         model,
-        tools=toolkit.get_tools(),
+        tools=tools,
         system_prompt=SystemMessage(prompt),
-        middleware=[JupyterMiddleware(toolkit), *middleware],
+        middleware=[*ours, *middleware],
         checkpointer=checkpointer,
         **options,
     )
-
-
-def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], *, earlier: int) -> str:
-    """The notebook in at most 15 lines."""
-    lines = ["<notebook>", f"{info.path} · kernel {info.kernel.label}"]
-    if earlier:
-        lines.append(f"({earlier} cells before these)")
-    for cell, handle in rows:
-        state = f" {state_of(cell)}" if cell.cell_type == "code" else ""
-        lines.append(f"{handle} {cell.cell_type}{state} {first_line(cell.source, 60)}")
-    return "\n".join([*lines, "</notebook>"])
-
-
-def _describe_many(opened: Mapping[str, NotebookSession]) -> str:
-    """The notebooks that are open, in at most 15 lines."""
-    lines = []
-    for path, session in opened.items():
-        kernel = session.kernel.info
-        lines.append(f"{one_line(path)} · kernel {kernel.label} · {len(session.document)} cells")
-    more = [f"({len(lines) - _CELLS} more)"] if len(lines) > _CELLS else []
-    return "\n".join(["<notebooks>", *(lines[:_CELLS] or ["none is open"]), *more, "</notebooks>"])
-
-
-def _with_state(request: ModelRequest, state: str) -> ModelRequest:
-    messages = request.messages
-    if not _takes_images_in_tool_messages(request.model):
-        messages = _images_to_user(messages)
-    return request.override(messages=[*messages, HumanMessage(state, name="notebook_state")])
-
-
-def _takes_images_in_tool_messages(model: BaseChatModel) -> bool:
-    """OpenAI's Chat Completions API does not, though its profile says so (openai-openapi#523, langchain#31950)."""
-    chat_completions = "ChatOpenAI" in {cls.__name__ for cls in type(model).__mro__}
-    return not chat_completions or bool(getattr(model, "use_responses_api", False))
-
-
-def _images_to_user(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Tool messages without their images, which follow the last tool message of the turn as a user's."""
-    moved: list[AnyMessage] = []
-    images: list[Any] = []
-    for message in messages:
-        if images and not isinstance(message, ToolMessage):
-            moved.append(HumanMessage(content=images, name="notebook_images"))
-            images = []
-        if isinstance(message, ToolMessage) and isinstance(message.content, list):
-            pictures = [block for block in message.content if isinstance(block, dict) and block["type"] == "image"]
-            rest = [block for block in message.content if block not in pictures]
-            images += pictures
-            moved.append(message.model_copy(update={"content": rest}))
-        else:
-            moved.append(message)
-    return [*moved, HumanMessage(content=images, name="notebook_images")] if images else moved

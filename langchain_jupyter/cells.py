@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_jupyter.errors import InvalidArgument
 from langchain_jupyter.fences import fenced, printable
+from langchain_jupyter.guards import guards_of
 from langchain_jupyter.parts import Drawing, Part, length, more, parts_of, records
 from langchain_jupyter.references import Kept, References, matcher
 from langchain_jupyter.render import Blocks, Rendered, content_of
@@ -170,10 +171,11 @@ def _sheet(
 
 
 def _title(cell: Cell, handle: str) -> str:
+    guards = "".join(f" {guard}" for guard in guards_of(cell.metadata))
     if cell.cell_type != "code":
-        return f"{handle} {cell.cell_type}"
+        return f"{handle} {cell.cell_type}{guards}"
     count = "" if cell.execution_count is None else f" [{cell.execution_count}]"
-    return f"{handle} code {state_of(cell)}{count}"
+    return f"{handle} code {state_of(cell)}{count}{guards}"
 
 
 def _matching(cells: Sequence[Cell], find: str, outputs: bool) -> list[int]:

@@ -14,7 +14,7 @@
     │   └── ServerError            a server answered that it cannot, or will not
     │       └── ServerRefused      the token is missing, wrong, or not enough
     └── ToolError                  this call failed and the model can do something about it
-        ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded,
+        ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded, NotApproved,
         ├── TextNotFound, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
         ├── KernelUnavailable, NotKept, ChangedOnDisk,
         └── NotebookNotFound, NotebookUnavailable, OutsideRoot, KernelNotFound
@@ -168,9 +168,16 @@ class CellChanged(ToolError):
 
 
 class CellGuarded(ToolError):
-    """A person has marked the cell as not to be changed."""
+    """A person has marked the cell as not to be changed, or as not to be run without asking."""
 
     code = "cell_guarded"
+    hint = "Nothing was done. Work in another cell, or tell the user what you wanted to change there."
+
+
+class NotApproved(ToolError):
+    """A person did not approve the call, or none could be asked."""
+
+    code = "not_approved"
 
 
 class TextNotFound(ToolError):

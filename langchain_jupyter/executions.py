@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -44,6 +43,7 @@ class Run:
         self.execution_count: int | None = None
         self.error: ErrorInfo | None = None
         self.prompt = ""
+        self.password = False
         self.note = ""
         self.truncated = False
         self.interrupted = False
@@ -67,7 +67,7 @@ class Run:
         elif message.msg_type == "execute_reply":
             self._take_reply(content)
         elif message.msg_type == "input_request":
-            self.prompt, self.status = content["prompt"], "input"
+            self.prompt, self.password, self.status = content["prompt"], bool(content.get("password")), "input"
             self.settled.set()
         elif message.msg_type == "truncated":
             self.truncated = True
@@ -77,7 +77,7 @@ class Run:
 
     def resumed(self) -> None:
         """The input it asked for was given."""
-        self.prompt, self.status = "", "running"
+        self.prompt, self.password, self.status = "", False, "running"
         self.settled.clear()
 
     def died(self, note: str) -> None:
@@ -118,6 +118,7 @@ class Run:
             duration=duration,
             error=self.error,
             prompt=self.prompt,
+            password=self.password,
             note=self.note,
             truncated=self.truncated,
         )
@@ -155,6 +156,7 @@ class Executions:
     """The runs of one session, by reference and by key; one at a time.
 
     Attributes:
+        begun: How many have begun.
         current: What runs now.
         unattended: Set while the current run goes on though its caller has stopped waiting.
     """
@@ -162,14 +164,15 @@ class Executions:
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
         self._keys: dict[str, str] = {}
-        self._numbers = itertools.count(1)
+        self.begun = 0
         self.current: Run | None = None
         self.unattended = asyncio.Event()
 
     def begin(self, cell_id: str | None, key: str) -> Run:
         """A run that is about to start."""
         self.unattended.clear()
-        run = Run(f"e{next(self._numbers)}", cell_id, self.unattended)
+        self.begun += 1
+        run = Run(f"e{self.begun}", cell_id, self.unattended)
         self._runs[run.ref] = self.current = run
         if key:
             self._keys[key] = run.ref
@@ -198,6 +201,11 @@ class Executions:
         """The run that this tool call has started already."""
         return self._runs.get(self._keys.get(key, ""))
 
+    def forget_since(self, begun: int, family: str = "") -> None:
+        """Forget which calls, with keys of that beginning, have started the runs after so many."""
+        late = {key for key, ref in self._keys.items() if key.startswith(family) and int(ref[1:]) > begun}
+        self._keys = {key: ref for key, ref in self._keys.items() if key not in late}
+
     def _forget(self) -> None:
         while len(self._runs) > _KEPT:
             oldest = next(iter(self._runs))
@@ -206,21 +214,33 @@ class Executions:
 
 
 class Results:
-    """What tool calls have answered, by key, so that a repeated call does nothing twice."""
+    """What tool calls have answered, by key, so that a repeated call does nothing twice.
+
+    Attributes:
+        made: How many there have been.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[str, Any] = {}
+        self.made = 0
+        self._kept: dict[str, tuple[int, Any]] = {}
 
     def get(self, key: str) -> Any:
         """The answer to that call; None if it was never made, or long ago."""
-        return self._kept.get(key) if key else None
+        return self._kept.get(key, (0, None))[1]
 
     def put(self, key: str, result: Any) -> None:
         """Keep an answer; the oldest go."""
         if key:
-            self._kept[key] = result
+            self.made += 1
+            self._kept[key] = (self.made, result)
             while len(self._kept) > _RESULTS:
                 del self._kept[next(iter(self._kept))]
+
+    def forget_since(self, made: int, family: str = "") -> None:
+        """Forget the answers after so many, of keys with that beginning."""
+        late = [key for key, (number, _) in self._kept.items() if key.startswith(family) and number > made]
+        for key in late:
+            del self._kept[key]
 
 
 def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:

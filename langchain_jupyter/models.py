@@ -68,6 +68,7 @@ class Execution:
         duration: Seconds from sending to the end, or until now while it runs.
         error: The exception, if the code raised or was interrupted.
         prompt: What input() or getpass() asks, while status is "input".
+        password: Whether it asks for something that nobody may read.
         note: What else has to be said, such as why a kernel died; empty if nothing.
         truncated: Whether output is known to be missing; `note` says why.
     """
@@ -80,6 +81,7 @@ class Execution:
     duration: float = 0.0
     error: ErrorInfo | None = None
     prompt: str = ""
+    password: bool = False
     note: str = ""
     truncated: bool = False
 

@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_jupyter.fences import fenced, one_line, printable
+from langchain_jupyter.guards import guards_of
 from langchain_jupyter.render import Rendered, content_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def _line(position: int, cell: Cell, handle: str, state: str) -> str:
     head = f"{position} {handle} {cell.cell_type}"
     if cell.cell_type == "code":
         head += f" {state}" + ("" if cell.execution_count is None else f" [{cell.execution_count}]")
+    head += "".join(f" {guard}" for guard in guards_of(cell.metadata))
     source = next((line for line in printable(cell.source[:10_000]).split("\n") if line.strip()), "")
     return f"{head} {one_line(source.strip(), _CLIP)}".rstrip()
 

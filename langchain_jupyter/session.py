@@ -22,6 +22,7 @@ from langchain_jupyter.errors import (
     TextNotFound,
 )
 from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution
+from langchain_jupyter.guards import check_change, check_deletion
 from langchain_jupyter.kernels.kernel import Kernel, Message
 from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo
 from langchain_jupyter.outputs import display_of
@@ -65,13 +66,15 @@ class NotebookSession:
         self.executions = Executions()
         self.references = References()
         self.results = Results()
+        self.steps = Results()
         self.document: NotebookDocument
         self.greeting = ""
-        self._soft_wait = soft_wait
+        self.soft_wait = soft_wait
         self._max_runtime = max_runtime
         self._ask = ask
         self._generation = 0
         self._sights = Sights()
+        self._to_tell: dict[str, str] = {}
         self._displays: dict[str, list[tuple[str, int]]] = {}
         self._turn = asyncio.Lock()
         self._signalling = asyncio.Lock()
@@ -122,11 +125,16 @@ class NotebookSession:
         if caller not in self._sights and self.greeting:
             self.sight(caller)
             return self.greeting
-        sight = self.sight(caller)
+        sight, told = self.sight(caller), self._to_tell.pop(caller, "")
         if sight.generation == self._generation:
-            return ""
+            return told
         sight.generation = self._generation
-        return "The kernel was restarted since your last call: all variables are gone, every cell is stale."
+        restarted = "The kernel was restarted since your last call: all variables are gone, every cell is stale."
+        return f"{told} {restarted}".lstrip()
+
+    def tell(self, caller: str, text: str) -> None:
+        """Have a caller told something at its next call."""
+        self._to_tell[caller] = f"{self._to_tell.get(caller, '')} {text}".lstrip()
 
     def cell_of_count(self, execution_count: int) -> str | None:
         """Handle of the cell that ran as `In[execution_count]` last."""
@@ -157,8 +165,10 @@ class NotebookSession:
         """Change a whole source; returns the old one and the cell.
 
         Raises:
+            CellGuarded: A person has marked it as not to be changed.
             CellChanged: Somebody else changed it since this caller saw it.
         """
+        check_change(self.document.cell(cell_id), self.document.handle(cell_id))
         sight = self.sight(caller)
         sight.check(self.document, cell_id)
         old = self.document.source(cell_id)
@@ -183,7 +193,12 @@ class NotebookSession:
         return self.overwrite(cell_id, source.replace(old, new), caller=caller)
 
     def move(self, cell_id: str, before: str, *, caller: str) -> None:
-        """Put a cell before another; "" for the end."""
+        """Put a cell before another; "" for the end.
+
+        Raises:
+            CellGuarded: A person has marked it as not to be changed.
+        """
+        check_change(self.document.cell(cell_id), self.document.handle(cell_id))
         order = self.document.order
         self.document.move(cell_id, place=self._before(before))
         self.sight(caller).moved(self.document, order)
@@ -192,9 +207,11 @@ class NotebookSession:
         """Remove a cell and return what it was.
 
         Raises:
+            CellGuarded: A person has marked it.
             CellChanged: Somebody else changed it since this caller saw it.
             Busy: It is running.
         """
+        check_deletion(self.document.cell(cell_id), self.document.handle(cell_id))
         run = self.executions.current
         if run is not None and run.cell_id == cell_id:
             raise self._busy(run)
@@ -215,6 +232,7 @@ class NotebookSession:
         key: str = "",
         before: str = "",
         timeout: float = 0,
+        ask: bool | None = None,
         listener: Listener | None = None,
     ) -> Execution:
         """Add a code cell and run it; the same key again gives the execution that it has started.
@@ -227,14 +245,21 @@ class NotebookSession:
         await self._take_turn()
         try:
             cell = self.insert("code", source, caller=caller, key=key, before=before)
-            run = self._launch(cell.id, cell.source, key, listener)
+            run = self._launch(cell.id, cell.source, key, listener, ask)
         except BaseException:
             self._turn.release()
             raise
-        return await run.wait(timeout or self._soft_wait)
+        return await run.wait(timeout or self.soft_wait)
 
     async def run_cell(
-        self, cell_id: str, *, caller: str, key: str = "", timeout: float = 0, listener: Listener | None = None
+        self,
+        cell_id: str,
+        *,
+        caller: str,
+        key: str = "",
+        timeout: float = 0,
+        ask: bool | None = None,
+        listener: Listener | None = None,
     ) -> Execution:
         """Run a cell that stands already; the same key again gives the execution that it has started.
 
@@ -249,25 +274,31 @@ class NotebookSession:
         await self._take_turn()
         try:
             self._check_runnable(cell_id, caller)
-            run = self._launch(cell_id, self.document.source(cell_id), key, listener)
+            run = self._launch(cell_id, self.document.source(cell_id), key, listener, ask)
         except BaseException:
             self._turn.release()
             raise
-        return await run.wait(timeout or self._soft_wait)
+        return await run.wait(timeout or self.soft_wait)
 
     async def run_code(
-        self, code: str, *, key: str = "", timeout: float = 0, listener: Listener | None = None
+        self,
+        code: str,
+        *,
+        key: str = "",
+        timeout: float = 0,
+        ask: bool | None = None,
+        listener: Listener | None = None,
     ) -> Execution:
         """Run scratch code: nothing is saved in the notebook, the execution count does not move."""
         run = self.executions.of_key(key)
         if run is None:
             await self._take_turn()
             try:
-                run = self._launch(None, code, key, listener)
+                run = self._launch(None, code, key, listener, ask)
             except BaseException:
                 self._turn.release()
                 raise
-        return await run.wait(timeout or self._soft_wait)
+        return await run.wait(timeout or self.soft_wait)
 
     async def wait(self, ref: str, timeout: float) -> Execution:
         """Wait for an execution that was left running.
@@ -344,7 +375,7 @@ class NotebookSession:
     async def _outcome(self, known: Run | Execution, timeout: float) -> Execution:
         if isinstance(known, Execution):
             return known
-        return await known.wait(timeout or self._soft_wait)
+        return await known.wait(timeout or self.soft_wait)
 
     def _check_runnable(self, cell_id: str, caller: str) -> None:
         if cell_id not in self.document:
@@ -417,7 +448,9 @@ class NotebookSession:
         self._displays.clear()
         self._start_kernel()
 
-    def _launch(self, cell_id: str | None, code: str, key: str, listener: Listener | None) -> Run:
+    def _launch(
+        self, cell_id: str | None, code: str, key: str, listener: Listener | None, ask: bool | None = None
+    ) -> Run:
         """Start a run in a task of its own; holds the turn until the kernel is idle again."""
         if cell_id is not None and key:
             mark = {"key": _digest(key), "status": "running"}
@@ -427,7 +460,7 @@ class NotebookSession:
         run = self.executions.begin(cell_id, key)
         if listener is not None:
             run.listeners.append(listener)
-        self._spawn(self._drive(run, code, key))
+        self._spawn(self._drive(run, code, key, self._ask if ask is None else ask))
         return run
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -437,14 +470,12 @@ class NotebookSession:
         task.add_done_callback(_retrieve)
         return task
 
-    async def _drive(self, run: Run, code: str, key: str) -> None:
+    async def _drive(self, run: Run, code: str, key: str, ask: bool) -> None:
         writer = OutputWriter(self.document, run)
         limit = self._limit_runtime(run)
         try:
             writer.begin()
-            async for message in self.kernel.execute(
-                code, allow_stdin=self._ask, store_history=run.cell_id is not None
-            ):
+            async for message in self.kernel.execute(code, allow_stdin=ask, store_history=run.cell_id is not None):
                 run.take(message)
                 self._update_earlier(message)
                 writer.soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from langchain_jupyter.documents.notebook import NotebookDocument
@@ -20,6 +21,11 @@ _CALLERS = 200
 def member_of(family: str, member: str) -> str:
     """The name of a caller that shares its memory with others of its family; see `Sights`."""
     return f"{family}{_MEMBER}{member}" if member else family
+
+
+def family_of(caller: str) -> str:
+    """The family that a caller belongs to; its own name, if it has none."""
+    return caller.partition(_MEMBER)[0]
 
 
 class Sight:
@@ -44,6 +50,11 @@ class Sight:
     def saw(self, cell: Cell) -> None:
         """The caller was shown this cell, or wrote it."""
         self._sources[cell.id] = cell.source
+
+    def forget(self, cell_ids: Iterable[str]) -> None:
+        """What the caller saw of these cells no longer counts: it has been taken back to an earlier state of them."""
+        for cell_id in cell_ids:
+            self._sources.pop(cell_id, None)
 
     def saw_order(self, document: NotebookDocument) -> None:
         """The caller was shown where the cells stand."""
@@ -126,7 +137,7 @@ class Sights:
         self._latest: dict[str, str] = {}
 
     def __contains__(self, caller: str) -> bool:
-        return caller.partition(_MEMBER)[0] in self._latest
+        return family_of(caller) in self._latest
 
     def of(self, caller: str, generation: int) -> Sight:
         """What that caller has seen so far.
@@ -136,7 +147,7 @@ class Sights:
             generation: Which start of the kernel a caller without a memory is told of.
         """
         sight = self._of.pop(caller, None)
-        family = caller.partition(_MEMBER)[0]
+        family = family_of(caller)
         if sight is None:
             latest = self._of.get(self._latest.get(family, ""))
             sight = Sight(generation) if latest is None else latest.copy()

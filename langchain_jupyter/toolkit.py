@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import PrivateAttr, SecretStr
 
@@ -16,6 +17,7 @@ from langchain_jupyter.backends import Backend
 from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.errors import UsageError
+from langchain_jupyter.human import Approve, Human
 from langchain_jupyter.lab import LabServer
 from langchain_jupyter.prompts import get_prompt
 from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, choose
@@ -23,6 +25,7 @@ from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
 from langchain_jupyter.workspace import Workspace
 
 
@@ -53,6 +56,9 @@ class JupyterToolkit(BaseToolkit):
         idle_close: Seconds after which a notebook below `root` that nobody has used, and where nothing runs, is closed
             and its kernel ended; None for never.
         limits: How much of an output a model gets to see.
+        approve: Which calls a person approves before they are done, by an interrupt of the graph inside the tool:
+            "writes" to the notebook, "runs" of code, "all" (the kernel's restart too) or "none". For any graph with a
+            checkpointer; `create_jupyter_agent(approve=…)` asks once for all calls of a turn.
         backend: Documents and kernels of your own, in place of all places above.
 
     Raises:
@@ -63,6 +69,8 @@ class JupyterToolkit(BaseToolkit):
     _bridge: LoopBridge = PrivateAttr()
     _workspace: Workspace = PrivateAttr()
     _limits: OutputLimits = PrivateAttr()
+    _human: Human = PrivateAttr()
+    _undo: Undo = PrivateAttr()
     _tools: list[JupyterTool] = PrivateAttr()
     _own: LabServer | None = PrivateAttr(default=None)
 
@@ -83,9 +91,12 @@ class JupyterToolkit(BaseToolkit):
         max_runtime: float | None = None,
         idle_close: float | None = 8 * 3600.0,
         limits: OutputLimits | None = None,
+        approve: Approve = "none",
         backend: Backend | None = None,
     ) -> None:
         super().__init__()
+        self._human = Human(approve)
+        self._undo = Undo()
         if backend is None:
             _check_place(path, root, tools, server_url)
             servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
@@ -170,6 +181,16 @@ class JupyterToolkit(BaseToolkit):
         return self._limits
 
     @property
+    def human(self) -> Human:
+        """The person behind the graph: what they approve, and what they said in confidence."""
+        return self._human
+
+    @property
+    def undo(self) -> Undo:
+        """What was written from which step of a graph. Its methods belong to the bridge's loop."""
+        return self._undo
+
+    @property
     def workspace(self) -> Workspace:
         """The notebooks that there are, and which of them are open. Its coroutines belong to the bridge's loop."""
         return self._workspace
@@ -199,6 +220,45 @@ class JupyterToolkit(BaseToolkit):
         """
         return get_prompt(task, notebook=self.notebook)
 
+    def conceal(self, secret: str) -> str:
+        """A reference to a password, to resume a graph with in which a cell asks for it through getpass().
+
+        The password itself stays in the memory of this process until the cell has it. LangGraph would keep it in its
+        checkpoints.
+        """
+        return self._human.conceal(secret)
+
+    def checkpoint(self) -> Checkpoint:
+        """This moment of the notebook, or of all that are open, for `revert`."""
+        return self._bridge.run(self._checkpoint)
+
+    async def acheckpoint(self) -> Checkpoint:
+        """This moment of the notebook, or of all that are open, for `arevert`."""
+        return await self._bridge.arun(self._checkpoint)
+
+    def revert(self, to: Checkpoint | RunnableConfig) -> list[Reverted]:
+        """Take back what was done to the notebooks since; what others have changed since stays.
+
+        Variables of the kernel do not go back: the answer names the cells that are stale.
+
+        Args:
+            to: What `checkpoint` gave: everything is taken back that went through this toolkit. Or the config of a
+                checkpoint of a LangGraph thread, as `get_state_history` gives it: what that thread did since is taken
+                back. The graph can then go on from there.
+
+        Returns:
+            What it came to in each notebook in which something was done since.
+
+        Raises:
+            UsageError: A config without thread and checkpoint, or a notebook was closed and opened since.
+            Busy: A cell is running.
+        """
+        return self._bridge.run(lambda: self._revert(to))
+
+    async def arevert(self, to: Checkpoint | RunnableConfig) -> list[Reverted]:
+        """See `revert`."""
+        return await self._bridge.arun(lambda: self._revert(to))
+
     def save(self) -> None:
         """Write all of what is open now; it happens within a second by itself."""
         self._bridge.run(self._save)
@@ -225,10 +285,31 @@ class JupyterToolkit(BaseToolkit):
     async def __aexit__(self, *exc_info: Any) -> None:
         await self.aclose()
 
-    async def _save(self) -> None:
+    async def _opened(self) -> Mapping[str, NotebookSession]:
         if self._workspace.directory is None:
             await self._workspace.session()
-        for session in self._workspace.opened.values():
+        return self._workspace.opened
+
+    async def _checkpoint(self) -> Checkpoint:
+        return Checkpoint({path: moment(session) for path, session in (await self._opened()).items()})
+
+    async def _revert(self, to: Checkpoint | RunnableConfig) -> list[Reverted]:
+        opened = await self._opened()
+        if isinstance(to, Checkpoint):
+            moments = {path: to.moments.get(path) or beginning(session) for path, session in opened.items()}
+            thread = ""
+        else:
+            thread, checkpoint_id = _checkpoint_of(to)
+            moments = {path: self._undo.at(session, thread, checkpoint_id) for path, session in opened.items()}
+        done = []
+        for path, session in opened.items():
+            if moments[path] != moment(session):
+                done.append(revert(session, moments[path], thread=thread))
+                await session.store.settle()
+        return done
+
+    async def _save(self) -> None:
+        for session in (await self._opened()).values():
             await session.store.save()
 
 
@@ -255,3 +336,14 @@ def _check_place(path: object, root: str | PathLike[str] | None, tools: str | It
         raise UsageError(
             'Which notebook? JupyterToolkit("analysis.ipynb"), root="folder" for many, or tools="interpreter" for none.'
         )
+
+
+def _checkpoint_of(config: RunnableConfig) -> tuple[str, str]:
+    """Thread and checkpoint that a config names."""
+    named = config.get("configurable") or {}
+    if not named.get("thread_id") or not named.get("checkpoint_id"):
+        raise UsageError(
+            "Revert to what? Give what checkpoint() returned, or the config of a checkpoint with its thread_id and "
+            "checkpoint_id, as `agent.get_state_history(config)` has them."
+        )
+    return str(named["thread_id"]), str(named["checkpoint_id"])

@@ -7,11 +7,15 @@ saves (`file.py` appends them to a small file beside the notebook).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from langchain_jupyter.documents.notebook import NotebookDocument
+
+AUTHOR: ContextVar[str] = ContextVar("author", default="")
+"""Who makes the edits of this context: a LangGraph thread; "" if nobody in particular."""
 
 Op: TypeAlias = Literal["cell", "source", "move", "outputs", "metadata"]
 Place: TypeAlias = tuple[str | None, str | None]
@@ -70,6 +74,7 @@ class Journal:
     def __init__(self, keep: Callable[[Edit], None] | None = None) -> None:
         self.keep = keep
         self._edits: list[Edit] = []
+        self._authors: list[str] = []
 
     def __len__(self) -> int:
         return len(self._edits)
@@ -79,10 +84,14 @@ class Journal:
         if self.keep is not None:
             self.keep(edit)
         self._edits.append(edit)
+        self._authors.append(AUTHOR.get())
 
-    def since(self, mark: int) -> Sequence[Edit]:
-        """The edits made after the journal had the length `mark`."""
-        return self._edits[mark:]
+    def since(self, mark: int, *, author: str = "") -> Sequence[Edit]:
+        """The edits made after the journal had the length `mark`, by everybody or by one author."""
+        edits = self._edits[mark:]
+        if not author:
+            return edits
+        return [edit for edit, by in zip(edits, self._authors[mark:], strict=True) if by == author]
 
     def revert(self, document: NotebookDocument, mark: int) -> list[Edit]:
         """Take back what was done since `mark`, newest first; a cell that somebody else changed since is left alone.

@@ -115,7 +115,7 @@ class LocalKernel:
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
             self._client = client = manager.client()
             client.context.setsockopt(zmq.RCVHWM, 0)  # at 1,000 waiting messages outputs are dropped, idle with them
-            client.start_channels()
+            client.start_channels(hb=False)  # its thread dies loudly when the start is given up; we watch the process
             await client.wait_for_ready(timeout=_START_TIMEOUT)
             if (spec := manager.kernel_spec) is not None:
                 self._language, self._display_name = spec.language.lower(), spec.display_name

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
@@ -16,14 +17,22 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_mode
 from pydantic.json_schema import SkipJsonSchema
 
 from langchain_jupyter.bridge import LoopBridge
+from langchain_jupyter.documents.journal import AUTHOR
 from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
 from langchain_jupyter.executions import Run
+from langchain_jupyter.human import Act, Human, Person, is_refused_answer
 from langchain_jupyter.outputs import OutputChange
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import OutputLimits
-from langchain_jupyter.sight import member_of
+from langchain_jupyter.sight import family_of, member_of
+from langchain_jupyter.tools.approval import Preview, approved, block
+from langchain_jupyter.undo import Undo
 from langchain_jupyter.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Effect: TypeAlias = Literal["read", "edit", "run", "kernel"]
 
@@ -34,6 +43,15 @@ _SPELLINGS: Mapping[str, str] = {
     "code": "source",
     "content": "source",
     "timeout_seconds": "timeout",
+}
+
+_EVENT = 10_000
+
+_ACTS: Mapping[Effect, frozenset[Act]] = {
+    "read": frozenset(),
+    "edit": frozenset({"write"}),
+    "run": frozenset({"run"}),
+    "kernel": frozenset({"kernel"}),
 }
 
 
@@ -47,6 +65,14 @@ class ToolHost(Protocol):
     @property
     def limits(self) -> OutputLimits:
         """How much a model gets to see."""
+
+    @property
+    def human(self) -> Human:
+        """The person behind the graph."""
+
+    @property
+    def undo(self) -> Undo:
+        """The way back to earlier states of the notebooks."""
 
     @property
     def workspace(self) -> Workspace:
@@ -95,29 +121,87 @@ class Call:
         caller: Who calls: a LangGraph thread, a session of a client, or the toolkit's user.
         key: The same for the same tool call, also when it is repeated after a crash; empty if there is no id.
         limits: How much the model gets to see.
+        tool_call_id: As the model gave it; empty if it is no tool call.
         runtime: LangGraph's ToolRuntime; None outside of a graph.
+        person: Who can be asked; or why nobody can.
     """
 
     session: NotebookSession
     caller: str
     key: str
     limits: OutputLimits
+    tool_call_id: str = ""
     runtime: Any = None
+    person: Person | str = ""
+
+    @property
+    def thread(self) -> str:
+        """The LangGraph thread, or whatever else calls under one name."""
+        return family_of(self.caller)
+
+    @property
+    def checkpoint_id(self) -> str:
+        """The checkpoint of the thread that this step of its graph begins at; "" outside of a graph."""
+        return str(getattr(getattr(self.runtime, "execution_info", None), "checkpoint_id", ""))
+
+    @property
+    def asks(self) -> bool:
+        """Whether input() in a cell reaches a person."""
+        return isinstance(self.person, Person)
+
+    def resolve(self, text: str) -> str:
+        """The id of the cell that the model means; the same when the call is entered again after a question.
+
+        Raises:
+            CellNotFound, CellAmbiguous, OrderChanged: It means no cell, or not one.
+        """
+        document, sight = self.session.document, self.session.sight(self.caller)
+        return self.once(f"cell {text}", lambda: sight.resolve(document, text))
+
+    @property
+    def language(self) -> str:
+        """Of the code, for a code block; "" if the kernel has not told yet and nothing else does."""
+        kernel = self.session.kernel.info
+        named = self.session.document.metadata.get("kernelspec", {}).get("language")
+        return kernel.language or str(named or ("python" if kernel.name.startswith("python") else ""))
+
+    def once(self, step: str, do: Callable[[], T]) -> T:
+        """A step of a call that is entered again when it has asked a person: done once, with the same result."""
+        key = f"{self.key}/{step}" if self.key else ""
+        done: T | None = self.session.steps.get(key)
+        if done is None:
+            done = do()
+            self.session.steps.put(key, done)
+        return done
 
     def emit(self, run: Run, change: OutputChange) -> None:
-        """Tell the graph's `custom` and `tools` streams what a run has printed."""
+        """Tell the graph's `custom` and `tools` streams what a run has printed since the last event.
+
+            {"type": "jupyter_output", "notebook", "execution", "cell", "tool_call_id",
+             "rewritten": whether `outputs` is all there is, in place of what came before,
+             "text": what is added to the text of the last output,
+             "outputs": what comes after it: {"output_type": "stream", "name", "text"},
+                 {"output_type": "display_data" or "execute_result", "mime_types", "text"} without the pictures,
+                 {"output_type": "error", "ename", "evalue"}}
+
+        A text is at most its last 10,000 characters.
+        """
         event = {
             "type": "jupyter_output",
+            "notebook": self.session.store.path,
             "execution": run.ref,
             "cell": run.cell_id,
-            "tool_call_id": getattr(self.runtime, "tool_call_id", None),
+            "tool_call_id": self.tool_call_id or None,
             "rewritten": change.rewritten,
-            "text": change.text,
+            "text": _tail(change.text),
             "outputs": [_brief(output) for output in (change.everything if change.rewritten else change.added)],
         }
         for name in ("stream_writer", "emit_output_delta"):
             if (emit := getattr(self.runtime, name, None)) is not None:
-                emit(event)
+                try:
+                    emit(event)
+                except RuntimeError:  # the run goes on, but the loop of whoever listened has ended
+                    logger.debug("nobody listens any more to %s", run.ref)
 
 
 class JupyterTool(BaseTool):
@@ -144,6 +228,76 @@ class JupyterTool(BaseTool):
             **kwargs,
         )
         self._host = host
+
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        """What a call with these arguments would do; nothing if it only reads."""
+        return _ACTS[self.effect]
+
+    def touches(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
+        """Ids of the cells that stand there already, and that a call would change or run."""
+        return [call.resolve(arguments["cell"])] if "cell" in arguments else []
+
+    def runs(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
+        """Ids of the cells that stand there already, and that a call would run."""
+        return self.touches(call, arguments) if "run" in self.acts(arguments) else []
+
+    def preview(self, call: Call, arguments: Mapping[str, Any]) -> Preview:
+        """What a person sees of a call before it is done.
+
+        Raises:
+            CellNotFound, CellAmbiguous, OrderChanged: There is nothing to do it to.
+        """
+        document = call.session.document
+        cells = self.touches(call, arguments)
+        lines = [f"{self.name} in {call.session.store.path}: {self.description}", self._place(call, arguments)]
+        lines.append(self._shown(call, cells, arguments))
+        return Preview("\n\n".join(line for line in lines if line), {cell: document.source(cell) for cell in cells})
+
+    def _place(self, call: Call, arguments: Mapping[str, Any]) -> str:
+        """Which cells a call is about, in a line."""
+        named = [(name, arguments[name]) for name in ("cell", "before") if arguments.get(name)]
+        found = [(name, call.resolve(text)) for name, text in named]
+        document = call.session.document
+        return "; ".join(f"{name} {document.handle(cell)} at {document.index(cell)}" for name, cell in found)
+
+    def _shown(self, call: Call, cells: Sequence[str], arguments: Mapping[str, Any]) -> str:
+        """The code of a call, or what it changes, as Markdown."""
+        if (source := arguments.get("source", arguments.get("code"))) is not None:
+            return block(source, call.language)
+        return "\n".join(block(call.session.document.source(cell), call.language) for cell in cells)
+
+    def parsed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments as a model or a person gives them, checked and complete.
+
+        Raises:
+            ValidationError: They are not valid.
+        """
+        assert isinstance(self.args_schema, type)
+        assert issubclass(self.args_schema, BaseModel)
+        parsed = self.args_schema.model_validate(dict(arguments))
+        return {name: getattr(parsed, name) for name in type(parsed).model_fields if name != "runtime"}
+
+    def describe(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
+        """A call before it is done, for a person who has to approve it: the code, or the diff.
+
+        Args:
+            tool_call: As the model made it.
+            runtime: Whatever has a `config`, such as LangGraph's ToolRuntime; None outside of a graph.
+        """
+        return self._host.bridge.run(lambda: self._description(tool_call, runtime))
+
+    async def _description(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
+        try:
+            arguments = self.parsed(tool_call["args"])
+            session = await self._host.session(arguments.get("notebook", ""))
+            call = self._describe(session, runtime, tool_call["id"], arguments)
+            preview = self.preview(call, arguments)
+        except ValidationError as error:
+            return f"{self.name} will refuse this call: {_explain(error)}"
+        except ToolError as error:
+            return f"{self.name} will refuse this call: {error}"
+        self._host.human.show(call.key, preview.sources)
+        return preview.text
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         """Do it.
@@ -188,25 +342,49 @@ class JupyterTool(BaseTool):
         except ToolError as error:
             return self._failed(error, tool_call_id)
         call = self._describe(session, runtime, tool_call_id, arguments)
-        news = session.news(call.caller)
+        news = session.news(call.caller) or self._host.human.untold(call.key)
         try:
             await _refresh(session)
-            rendered = session.results.get(call.key) if self.effect in ("edit", "kernel") else None
-            if rendered is None:
-                arguments = {name: value for name, value in arguments.items() if name != "notebook"}
-                rendered = await self._call(call, **arguments)
-                if self.effect != "read" and (pending := await session.store.settle()):
-                    rendered = preceded(f"[{pending}]", rendered)
-                session.results.put(call.key, rendered)
+            rendered = await self._once(call, arguments)
         except ToolError as error:
             return self._failed(error, tool_call_id, news)
         except asyncio.CancelledError:
             if getattr(runtime, "withdrawn", False):
                 await _stop(session, call.key)
             raise
+        except Exception:  # among them LangGraph's interrupt, after which the call comes again
+            self._host.human.leave_untold(call.key, news)
+            raise
         if news:
             rendered = preceded(f"[{news}]", rendered)
         return rendered.content, rendered.artifact
+
+    async def _once(self, call: Call, arguments: dict[str, Any]) -> Rendered:
+        """Do it, unless that call was done already."""
+        if (known := self._known(call)) is not None:
+            return known
+        call, arguments, change = approved(self, self._host.human, call, arguments)
+        if (known := self._known(call)) is not None:
+            return known
+        if self.effect != "read":
+            self._host.undo.before_write(call.session, call.thread, call.checkpoint_id)
+        given = {name: value for name, value in arguments.items() if name != "notebook"}
+        author = AUTHOR.set(call.thread)
+        try:
+            rendered = await self._call(call, **given)
+        finally:
+            AUTHOR.reset(author)
+        if self.effect != "read" and (pending := await call.session.store.settle()):
+            rendered = preceded(f"[{pending}]", rendered)
+        if change:
+            rendered = preceded(change, rendered)
+        call.session.results.put(call.key, rendered)
+        return rendered
+
+    def _known(self, call: Call) -> Rendered | None:
+        """What that call has answered already; runs find their execution by themselves."""
+        known: Rendered | None = call.session.results.get(call.key) if self.effect in ("edit", "kernel") else None
+        return known
 
     def _failed(self, error: ToolError, tool_call_id: str, news: str = "") -> tuple[ToolMessage, None]:
         """A failure as the model is told it."""
@@ -219,10 +397,11 @@ class JupyterTool(BaseTool):
     def _describe(
         self, session: NotebookSession, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]
     ) -> Call:
-        caller, key = self._identify(runtime, tool_call_id, arguments)
-        return Call(session, caller, key, self._host.limits, runtime)
+        caller, key = self.identify(runtime, tool_call_id, arguments)
+        person = self._host.human.person(runtime, jupyter_tools(runtime))
+        return Call(session, caller, key, self._host.limits, tool_call_id, runtime, person)
 
-    def _identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    def identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
         """Who calls, and the key of the call."""
         config = (getattr(runtime, "config", None) or {}).get("configurable") or {}
         thread = str(config.get("thread_id") or "toolkit")
@@ -230,6 +409,11 @@ class JupyterTool(BaseTool):
         text = json.dumps([self.name, arguments], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         return caller, f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
+
+
+def jupyter_tools(runtime: Any) -> list[str]:
+    """Names of the tools of ours that a graph has."""
+    return [tool.name for tool in getattr(runtime, "tools", None) or () if isinstance(tool, JupyterTool)]
 
 
 def answer(text: str, artifact: dict[str, Any]) -> Rendered:
@@ -263,7 +447,13 @@ async def _refresh(session: NotebookSession) -> None:
 
 
 def _explain(error: ValidationError | Any) -> str:
-    """A validation error as a model can use it: no URLs, no types of pydantic."""
+    """A validation error as a model can use it: no URLs, no types of pydantic.
+
+    Raises:
+        ValidationError: It was a person's answer, not the model's arguments, that was not valid.
+    """
+    if is_refused_answer(error):
+        raise error
     problems = "; ".join(
         f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}" for problem in error.errors()
     )
@@ -271,8 +461,15 @@ def _explain(error: ValidationError | Any) -> str:
 
 
 def _brief(output: Mapping[str, Any]) -> dict[str, Any]:
-    """An output without its pictures, for a stream of events."""
-    if "data" not in output:
-        return dict(output)
+    """An output without its pictures and frames, for a stream of events."""
+    kind = output["output_type"]
+    if kind == "stream":
+        return {"output_type": kind, "name": output["name"], "text": _tail(output["text"])}
+    if kind == "error":
+        return {"output_type": kind, "ename": output["ename"], "evalue": _tail(output["evalue"])}
     text = output["data"].get("text/plain", "")
-    return {"output_type": output["output_type"], "mime_types": sorted(output["data"]), "text": text}
+    return {"output_type": kind, "mime_types": sorted(output["data"]), "text": _tail(text)}
+
+
+def _tail(text: Any) -> str:
+    return ("".join(text) if isinstance(text, list) else str(text))[-_EVENT:]

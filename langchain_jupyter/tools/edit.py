@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from langchain_jupyter.errors import ToolError
 from langchain_jupyter.fences import restored
+from langchain_jupyter.human import Act
 from langchain_jupyter.models import Cell
 from langchain_jupyter.outline import render_diff
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.sight import first_line, lines_around
+from langchain_jupyter.tools.approval import difference
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, answer, preceded
 from langchain_jupyter.tools.read import CELL, ReadCellArgs
-from langchain_jupyter.tools.run import rendered_run
+from langchain_jupyter.tools.run import attended_run
 
 BEFORE = f"{CELL}; the new cell goes before it"
 RUN = "Run it afterwards"
@@ -78,8 +81,11 @@ class InsertMarkdownCell(JupyterTool):
     description: str = "Add a markdown cell before another cell."
     args_schema: type[BaseModel] = InsertMarkdownArgs
 
+    def touches(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
+        return []
+
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        before = resolve(call, arguments["cell"])
+        before = call.resolve(arguments["cell"])
         cell = call.session.insert("markdown", arguments["source"], caller=call.caller, key=call.key, before=before)
         return _placed(call, cell, "added")
 
@@ -92,9 +98,16 @@ class OverwriteCellSource(JupyterTool):
     description: str = "Replace the whole source of a cell; shows what changed."
     args_schema: type[BaseModel] = OverwriteArgs
 
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        return _written(arguments)
+
+    def _shown(self, call: Call, cells: Sequence[str], arguments: Mapping[str, Any]) -> str:
+        return _changed(call, cells[0], arguments["source"])
+
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        cell_id = resolve(call, arguments["cell"])
-        old, cell = call.session.overwrite(cell_id, arguments["source"], caller=call.caller)
+        cell_id = call.resolve(arguments["cell"])
+        session, caller = call.session, call.caller
+        old, cell = call.once("edit", lambda: session.overwrite(cell_id, arguments["source"], caller=caller))
         return await _edited(call, old, cell, run=arguments["run"])
 
 
@@ -106,13 +119,20 @@ class EditCellSource(JupyterTool):
     description: str = "Replace a text that stands exactly once in a cell; shows what changed."
     args_schema: type[BaseModel] = EditArgs
 
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        return _written(arguments)
+
+    def _shown(self, call: Call, cells: Sequence[str], arguments: Mapping[str, Any]) -> str:
+        source = call.session.document.source(cells[0])
+        old, new = _meant(source, arguments)
+        once = old and source.count(old) == 1
+        return _changed(call, cells[0], source.replace(old, new)) if once else "The text does not stand there once."
+
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        cell_id = resolve(call, arguments["cell"])
-        old, new = arguments["old"], arguments["new"]
-        source = call.session.document.source(cell_id)
-        if old not in source and restored(old) in source:
-            old, new = restored(old), restored(new)
-        old, cell = call.session.replace_text(cell_id, old, new, caller=call.caller)
+        cell_id = call.resolve(arguments["cell"])
+        session, caller = call.session, call.caller
+        texts = _meant(session.document.source(cell_id), arguments)
+        old, cell = call.once("edit", lambda: session.replace_text(cell_id, *texts, caller=caller))
         return await _edited(call, old, cell, run=arguments["run"])
 
 
@@ -125,8 +145,8 @@ class MoveCell(JupyterTool):
     args_schema: type[BaseModel] = MoveArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        cell_id = resolve(call, arguments["cell"])
-        before = resolve(call, arguments["before"]) if arguments["before"] else ""
+        cell_id = call.resolve(arguments["cell"])
+        before = call.resolve(arguments["before"]) if arguments["before"] else ""
         call.session.move(cell_id, before, caller=call.caller)
         return _placed(call, call.session.document.cell(cell_id), "moved")
 
@@ -140,16 +160,27 @@ class DeleteCell(JupyterTool):
     args_schema: type[BaseModel] = ReadCellArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        cell_id = resolve(call, arguments["cell"])
+        cell_id = call.resolve(arguments["cell"])
         handle = call.session.document.handle(cell_id)
         cell = call.session.delete(cell_id, caller=call.caller)
         text = f"{handle} deleted ({cell.cell_type}): {first_line(cell.source)}"
         return answer(text, {"status": "ok", "cell": cell_id})
 
 
-def resolve(call: Call, text: str) -> str:
-    """The cell that the model means."""
-    return call.session.sight(call.caller).resolve(call.session.document, text)
+def _written(arguments: Mapping[str, Any]) -> frozenset[Act]:
+    return frozenset({"write", "run"} if arguments.get("run") else {"write"})
+
+
+def _changed(call: Call, cell_id: str, source: str) -> str:
+    return difference(call.session.document.source(cell_id), source, call.language)
+
+
+def _meant(source: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Old and new text; what a model has copied from a fence is put back to how the cell has it."""
+    old, new = arguments["old"], arguments["new"]
+    if old not in source and restored(old) in source:
+        return restored(old), restored(new)
+    return old, new
 
 
 def _placed(call: Call, cell: Cell, verb: str) -> Rendered:
@@ -166,7 +197,9 @@ async def _edited(call: Call, old: str, cell: Cell, *, run: bool) -> Rendered:
     if not run:
         return answer(text, {"status": "ok", "cell": cell.id})
     try:
-        execution = await call.session.run_cell(cell.id, caller=call.caller, key=call.key, listener=call.emit)
+        execution = await call.session.run_cell(
+            cell.id, caller=call.caller, key=call.key, ask=call.asks, listener=call.emit
+        )
     except ToolError as error:
         return answer(f"{text}\nIt was not run: {error}", {"status": "failed", "cell": cell.id, "code": error.code})
-    return preceded(text, rendered_run(call, execution))
+    return preceded(text, await attended_run(call, execution))

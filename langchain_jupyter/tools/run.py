@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from langchain_jupyter.human import Act, Person
 from langchain_jupyter.models import Execution
 from langchain_jupyter.render import Rendered, render_execution
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
@@ -58,15 +60,19 @@ class AppendExecuteCodeCell(JupyterTool):
     description: str = "Add a code cell at the end and run it."
     args_schema: type[BaseModel] = AppendCodeArgs
 
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        return frozenset({"write", "run"})
+
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         execution = await call.session.insert_and_run(
             arguments["source"],
             caller=call.caller,
             key=call.key,
             timeout=arguments["timeout"],
+            ask=call.asks,
             listener=call.emit,
         )
-        return rendered_run(call, execution)
+        return await attended_run(call, execution, arguments["timeout"])
 
 
 class InsertExecuteCodeCell(JupyterTool):
@@ -77,17 +83,24 @@ class InsertExecuteCodeCell(JupyterTool):
     description: str = "Add a code cell before another cell and run it."
     args_schema: type[BaseModel] = InsertCodeArgs
 
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        return frozenset({"write", "run"})
+
+    def touches(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
+        return []
+
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        before = call.session.sight(call.caller).resolve(call.session.document, arguments["cell"])
+        before = call.resolve(arguments["cell"])
         execution = await call.session.insert_and_run(
             arguments["source"],
             caller=call.caller,
             key=call.key,
             before=before,
             timeout=arguments["timeout"],
+            ask=call.asks,
             listener=call.emit,
         )
-        return rendered_run(call, execution)
+        return await attended_run(call, execution, arguments["timeout"])
 
 
 class ExecuteCellWithProgress(JupyterTool):
@@ -99,11 +112,15 @@ class ExecuteCellWithProgress(JupyterTool):
     args_schema: type[BaseModel] = RunCellArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        cell_id = call.session.sight(call.caller).resolve(call.session.document, arguments["cell"])
         execution = await call.session.run_cell(
-            cell_id, caller=call.caller, key=call.key, timeout=arguments["timeout"], listener=call.emit
+            call.resolve(arguments["cell"]),
+            caller=call.caller,
+            key=call.key,
+            timeout=arguments["timeout"],
+            ask=call.asks,
+            listener=call.emit,
         )
-        return rendered_run(call, execution)
+        return await attended_run(call, execution, arguments["timeout"])
 
 
 class RunCode(JupyterTool):
@@ -116,9 +133,9 @@ class RunCode(JupyterTool):
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         execution = await call.session.run_code(
-            arguments["code"], key=call.key, timeout=arguments["timeout"], listener=call.emit
+            arguments["code"], key=call.key, timeout=arguments["timeout"], ask=call.asks, listener=call.emit
         )
-        return rendered_run(call, execution)
+        return await attended_run(call, execution, arguments["timeout"])
 
 
 class WaitForExecution(JupyterTool):
@@ -130,8 +147,27 @@ class WaitForExecution(JupyterTool):
     args_schema: type[BaseModel] = WaitArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
-        execution = await call.session.wait(arguments["execution"], max(arguments["timeout"], 0))
+        timeout = max(arguments["timeout"], 0)
+        call.session.executions.find(arguments["execution"]).listeners[:] = [call.emit]  # not the call that left it
+        execution = await call.session.wait(arguments["execution"], timeout)
+        execution = await _attended(call, execution, timeout)
         return rendered_run(call, call.session.sight(call.caller).unseen(execution))
+
+
+async def attended_run(call: Call, execution: Execution, timeout: float = 0) -> Rendered:
+    """An execution as the model sees it, after a person has answered what it asks.
+
+    Raises:
+        GraphInterrupt: They have not answered yet; the execution waits.
+    """
+    return rendered_run(call, await _attended(call, execution, timeout))
+
+
+async def _attended(call: Call, execution: Execution, timeout: float) -> Execution:
+    while execution.status == "input" and isinstance(call.person, Person):
+        call.session.answer(execution.ref, call.person.answer(execution, call.tool_call_id))
+        execution = await call.session.wait(execution.ref, timeout or call.session.soft_wait)
+    return execution
 
 
 def rendered_run(call: Call, execution: Execution) -> Rendered:

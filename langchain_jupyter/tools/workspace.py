@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from langchain_jupyter.errors import ToolError
+from langchain_jupyter.human import APPROVED, Act
 from langchain_jupyter.listing import render_listing
 from langchain_jupyter.render import Rendered
-from langchain_jupyter.tools.base import JupyterTool, ToolArgs, preceded
+from langchain_jupyter.tools.approval import Preview, decided
+from langchain_jupyter.tools.base import JupyterTool, ToolArgs, jupyter_tools, preceded
 from langchain_jupyter.tools.read import outline_of
 
 
@@ -33,16 +36,22 @@ class WorkspaceTool(JupyterTool):
     on_notebook = False
 
     async def _perform(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
-        caller, key = self._identify(runtime, tool_call_id, arguments)
+        caller, key = self.identify(runtime, tool_call_id, arguments)
         results = self._host.workspace.results
         try:
             rendered = results.get(key) if self.effect == "edit" else None
             if rendered is None:
+                arguments, change = self._approved(runtime, tool_call_id, arguments)
                 rendered = await self._do(caller, **arguments)
+                if change:
+                    rendered = preceded(change, rendered)
                 results.put(key, rendered)
         except ToolError as error:
             return self._failed(error, tool_call_id)
         return rendered.content, rendered.artifact
+
+    async def _description(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
+        return self._outlook(tool_call["args"]).text
 
     async def _do(self, caller: str, **arguments: Any) -> Rendered:
         """Do it.
@@ -51,6 +60,17 @@ class WorkspaceTool(JupyterTool):
             ToolError: The model is told and can act upon it.
         """
         raise NotImplementedError
+
+    def _approved(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        human = self._host.human
+        if APPROVED.get() or not self.acts(arguments) & human.gated:
+            return arguments, ""
+        person = human.person(runtime, jupyter_tools(runtime))
+        return decided(self, person, tool_call_id, arguments, self._outlook(arguments))
+
+    def _outlook(self, arguments: Mapping[str, Any]) -> Preview:
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        return Preview(f"{self.name}: {self.description}\n\n{given}")
 
 
 class ListNotebooks(WorkspaceTool):
@@ -82,6 +102,14 @@ class OpenNotebook(WorkspaceTool):
     name: str = "open_notebook"
     description: str = "Open a notebook, or make a new one, and choose its kernel; gives its outline."
     args_schema: type[BaseModel] = OpenNotebookArgs
+
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        asked: list[Act] = []
+        if arguments.get("create"):
+            asked.append("write")
+        if arguments.get("kernel"):
+            asked.append("kernel")
+        return frozenset(asked)
 
     async def _do(self, caller: str, **arguments: Any) -> Rendered:
         session = await self._host.workspace.open(

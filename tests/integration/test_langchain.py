@@ -188,7 +188,7 @@ def test_a_big_figure_does_not_fill_the_checkpoints(tmp_path: Path) -> None:
 
 
 def test_images_move_to_a_message_of_the_user_for_chat_completions() -> None:
-    from langchain_jupyter.agent import _images_to_user
+    from langchain_jupyter.middleware import _images_to_user
 
     image = {"type": "image", "base64": "eA==", "mime_type": "image/png"}
     messages = [ToolMessage([{"type": "text", "text": "ok"}, image], tool_call_id="1")]

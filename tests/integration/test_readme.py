@@ -1,4 +1,4 @@
-"""The README is true: its blocks run."""
+"""The README and the guides are true: their blocks run."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
-NOT_RUN = "<!-- not run: needs a key -->\n"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = "<!-- not run: "
 
 
-def blocks() -> list[str]:
-    text = README.read_text(encoding="utf-8")
-    found = re.finditer(r"(?P<note><!--.*?-->\n)?```python\n(?P<code>.*?)```", text, re.DOTALL)
-    return [match["code"] for match in found if match["note"] != NOT_RUN]
+def blocks(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(r"(?P<note><!--[^\n]*-->\n)?```python\n(?P<code>.*?)```", text, re.DOTALL)
+    return [match["code"] for match in found if not (match["note"] or "").startswith(NOT_RUN)]
+
+
+BLOCKS = {f"{page.stem}-{at}": code for page in PAGES for at, code in enumerate(blocks(page))}
 
 
 def test_there_are_blocks_to_run() -> None:
-    assert len(blocks()) == 3
+    assert len(blocks(README)) == 3
 
 
-@pytest.mark.parametrize("code", blocks(), ids=range(len(blocks())))
-def test_a_block_of_the_readme_runs(code: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", BLOCKS.values(), ids=BLOCKS)
+def test_a_block_runs(code: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stderr

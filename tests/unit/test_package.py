@@ -19,30 +19,41 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Lowest first. A module may import from its own row and from the rows before it.
 LAYERS = [
-    {"errors", "models"},
+    {"errors", "models", "guards"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"}
     | {"listing"},
     {"server", "lab"},
     {"documents", "kernels"},
-    {"sight", "executions", "writer", "session"},
+    {"sight", "executions", "writer", "session", "undo"},
     {"backends", "reach", "workspace"},
-    {"bridge", "tools", "prompts", "testing"},
-    {"toolkit", "agent"},
+    {"bridge", "human", "tools", "prompts", "testing"},
+    {"toolkit", "approvals", "middleware", "agent"},
     {"mcp", "cli", "demo"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 # Who may import what is not ours; whatever is not named here, everybody may.
 ONLY_IN = {
-    "langchain_core": ("tools/", "prompts.py", "toolkit.py", "agent.py", "testing.py", "mcp/", "cli.py", "demo.py"),
-    "langchain": ("agent.py",),
-    "langgraph": ("agent.py",),
+    "langchain_core": (
+        "tools/",
+        "prompts.py",
+        "toolkit.py",
+        "agent.py",
+        "approvals.py",
+        "middleware.py",
+        "testing.py",
+        "mcp/",
+        "cli.py",
+        "demo.py",
+    ),
+    "langchain": ("agent.py", "approvals.py", "middleware.py"),
+    "langgraph": ("agent.py", "approvals.py", "human.py", "middleware.py"),
     "mcp": ("mcp/sdk.py",),
 }
 
 # Modules that need an extra, and say so when it is missing; the others live on the core at import.
-EXTRA_OF = {"agent.py": "agents", "mcp/": "mcp"}
+EXTRA_OF = {"agent.py": "agents", "approvals.py": "agents", "middleware.py": "agents", "mcp/": "mcp"}
 
 
 class Import(NamedTuple):

@@ -1,0 +1,190 @@
+"""Going back: what was done to a notebook since a moment is taken back, and what others did since stays.
+
+Variables of the kernel never go back; whoever goes back is told what may be stale.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from langchain_jupyter.documents import journal
+from langchain_jupyter.documents.journal import Edit, Journal
+from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.errors import Busy, UsageError
+from langchain_jupyter.session import NotebookSession
+
+_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in the journal of an open notebook.
+
+    Attributes:
+        journal: Which one; a notebook that is opened again has another.
+        edits: How many edits it had.
+        runs: How many runs of code there had been.
+        results: How many answers of tools there had been.
+    """
+
+    journal: Journal = field(repr=False)
+    edits: int
+    runs: int
+    results: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A moment to go back to, of one notebook or of all that are open; good until they are closed.
+
+    Attributes:
+        moments: By the path of the notebook.
+    """
+
+    moments: Mapping[str, Moment]
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What going back came to in one notebook.
+
+    Attributes:
+        notebook: Its path.
+        restored: Handles of the cells that are again as they were, or gone again.
+        kept: Handles of cells that were left as they are: somebody else has changed them since.
+        stale: Handles of restored cells that ran since: their outputs are not those of the last run.
+        ran: Whether code ran since, so that variables are not those that the notebook shows.
+    """
+
+    notebook: str
+    restored: Sequence[str]
+    kept: Sequence[str]
+    stale: Sequence[str]
+    ran: bool
+
+    def __str__(self) -> str:
+        cells = f"{len(self.restored)} {'cell' if len(self.restored) == 1 else 'cells'}"
+        said = [f"{self.notebook}: {cells} brought back to what they were."]
+        if self.kept:
+            said.append(f"Left alone, since somebody else has changed them: {', '.join(self.kept)}.")
+        if self.ran:
+            said.append("Code ran since, and the variables of the kernel did not go back.")
+        if self.stale:
+            said.append(f"Stale until run again: {', '.join(self.stale)}.")
+        return " ".join(said)
+
+
+class Undo:
+    """The moments of the notebooks of a toolkit, and the way back to them. All methods belong to one event loop."""
+
+    def __init__(self) -> None:
+        self._writes: WeakKeyDictionary[NotebookDocument, dict[str, list[tuple[str, Moment]]]] = WeakKeyDictionary()
+
+    def before_write(self, session: NotebookSession, thread: str, checkpoint_id: str) -> None:
+        """A thread is about to write, in a step of its graph that begins at that checkpoint.
+
+        LangGraph's checkpoint ids are in order of time, so a notebook was at a checkpoint what it was before the first
+        write from a later one.
+        """
+        writes = self._writes.setdefault(session.document, {}).setdefault(thread, [])
+        at = bisect.bisect_left(writes, checkpoint_id, key=_checkpoint_of)
+        if at == len(writes) or writes[at][0] != checkpoint_id:
+            writes.insert(at, (checkpoint_id, moment(session)))
+            del writes[:-_KEPT]
+
+    def at(self, session: NotebookSession, thread: str, checkpoint_id: str) -> Moment:
+        """What a notebook was at a checkpoint of a thread; now, if the thread has not written since."""
+        writes = self._writes.get(session.document, {}).get(thread, [])
+        later = writes[bisect.bisect_left(writes, checkpoint_id, key=_checkpoint_of) :]
+        return min((known for _, known in later), key=lambda known: known.edits, default=moment(session))
+
+
+def moment(session: NotebookSession) -> Moment:
+    """This moment of a notebook."""
+    edits = session.document.journal
+    return Moment(edits, len(edits), session.executions.begun, session.results.made)
+
+
+def beginning(session: NotebookSession) -> Moment:
+    """The moment at which a notebook was opened."""
+    return Moment(session.document.journal, 0, 0, 0)
+
+
+def revert(session: NotebookSession, to: Moment, *, thread: str = "") -> Reverted:
+    """Take back what was done to a notebook since a moment.
+
+    The calls that did it are forgotten: if a graph makes them again, they are done again.
+
+    Args:
+        session: The notebook.
+        to: A moment of it.
+        thread: Only what this LangGraph thread did; "" for whatever went through this session.
+
+    Raises:
+        UsageError: The notebook was opened again since.
+        Busy: A cell is running.
+    """
+    document = session.document
+    if to.journal is not document.journal:
+        raise UsageError(f"{session.store.path} was opened again since that moment, and what came before is forgotten.")
+    if session.busy:
+        raise Busy(f"A cell of {session.store.path} is running.", hint="Interrupt it, or wait for its end.")
+    done = document.journal.since(to.edits, author=thread)
+    before = {edit.cell_id: _state(document, edit.cell_id) for edit in done}
+    handles = {edit.cell_id: _handle(document, edit.cell_id) for edit in done}
+    foreign = _foreign(document, done)
+    journal.apply(document, [edit.inverse() for edit in reversed(done) if edit.cell_id not in foreign])
+    restored = [cell_id for cell_id, state in before.items() if _state(document, cell_id) != state]
+    outputs = {edit.cell_id for edit in done if edit.op == "outputs"}
+    reverted = Reverted(
+        notebook=session.store.path,
+        restored=[handles[cell_id] for cell_id in restored],
+        kept=[handles[cell_id] for cell_id in handles if cell_id in foreign],
+        stale=[handles[cell_id] for cell_id in restored if cell_id in outputs and cell_id in document],
+        ran=session.executions.begun > to.runs,
+    )
+    family = f"{thread}/" if thread else ""
+    session.executions.forget_since(to.runs, family)
+    session.results.forget_since(to.results, family)
+    if thread:
+        session.sight(thread).forget(restored)
+        session.tell(thread, f"The user went back to an earlier state. {reverted}")
+    return reverted
+
+
+def _checkpoint_of(write: tuple[str, Moment]) -> str:
+    return write[0]
+
+
+def _handle(document: NotebookDocument, cell_id: str) -> str:
+    return document.handle(cell_id) if cell_id in document else cell_id[:4]
+
+
+def _state(document: NotebookDocument, cell_id: str) -> Any:
+    """A cell and its place, to be compared."""
+    return (document.snapshot(cell_id), document.place(cell_id)) if cell_id in document else None
+
+
+def _foreign(document: NotebookDocument, edits: Sequence[Edit]) -> set[str]:
+    """The cells that do not stand as these edits have left them: somebody else was there since."""
+    left: dict[tuple[str, str], Any] = {}
+    for edit in edits:
+        if edit.op == "cell":
+            left = {at: value for at, value in left.items() if at[0] != edit.cell_id}
+            left[edit.cell_id, "source"] = None if edit.new is None else edit.new["source"]
+        elif edit.op in ("source", "outputs"):
+            left[edit.cell_id, edit.op] = edit.new
+    return {cell_id for (cell_id, what), value in left.items() if _changed(document, cell_id, what, value)}
+
+
+def _changed(document: NotebookDocument, cell_id: str, what: str, left: Any) -> bool:
+    if cell_id not in document:
+        return False  # deleted by us, which is taken back, or by somebody else, who meant it
+    snapshot = document.snapshot(cell_id)
+    if what == "source":
+        return bool(snapshot["source"] != left)
+    return bool((snapshot.get("outputs") or []) != left["outputs"])
