@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -19,9 +20,11 @@ from langchain_jupyter.models import Cell, NotebookInfo
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
+from langchain_jupyter.tools.base import thread_of
 
 try:
     from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, ToolCallRequest
+    from langgraph.config import get_config
     from langgraph.types import Command
 except ImportError as error:
     raise MissingExtra("agents", "JupyterMiddleware") from error
@@ -75,7 +78,7 @@ class JupyterMiddleware(AgentMiddleware):
     async def _state(self) -> str:
         if self._toolkit.workspace.directory is not None:
             return _describe_many(self._toolkit.workspace.opened)
-        session = await self._toolkit.session()
+        session = await self._toolkit.session(thread=thread_of(SimpleNamespace(config=get_config())))
         document = session.document
         last = document.ids[-_CELLS:]
         rows = [(document.cell(cell_id), document.handle(cell_id)) for cell_id in last]

@@ -18,6 +18,7 @@ from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.human import Approve, Human
+from langchain_jupyter.isolation import Isolation, isolated
 from langchain_jupyter.lab import LabServer
 from langchain_jupyter.prompts import get_prompt
 from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, choose
@@ -53,12 +54,14 @@ class JupyterToolkit(BaseToolkit):
             or names of tools.
         soft_wait: Seconds that a run is waited for before the tool answers `running`.
         max_runtime: Seconds after which a run is interrupted; None for never.
-        idle_close: Seconds after which a notebook below `root` that nobody has used, and where nothing runs, is closed
-            and its kernel ended; None for never.
+        idle_close: Seconds after which a notebook below `root`, or of a thread, that nobody has used, and where nothing
+            runs, is closed and its kernel ended; None for never.
         limits: How much of an output a model gets to see.
         approve: Which calls a person approves before they are done, by an interrupt of the graph inside the tool:
             "writes" to the notebook, "runs" of code, "all" (the kernel's restart too) or "none". For any graph with a
             checkpointer; `create_jupyter_agent(approve=…)` asks once for all calls of a turn.
+        isolation: "shared", or "thread" for a notebook and a kernel of its own for each LangGraph thread; it begins as
+            a copy of `path`, beside it, and is closed after `idle_close`.
         backend: Documents and kernels of your own, in place of all places above.
 
     Raises:
@@ -71,6 +74,7 @@ class JupyterToolkit(BaseToolkit):
     _limits: OutputLimits = PrivateAttr()
     _human: Human = PrivateAttr()
     _undo: Undo = PrivateAttr()
+    _isolation: Isolation = PrivateAttr()
     _tools: list[JupyterTool] = PrivateAttr()
     _own: LabServer | None = PrivateAttr(default=None)
 
@@ -92,6 +96,7 @@ class JupyterToolkit(BaseToolkit):
         idle_close: float | None = 8 * 3600.0,
         limits: OutputLimits | None = None,
         approve: Approve = "none",
+        isolation: Isolation = "shared",
         backend: Backend | None = None,
     ) -> None:
         super().__init__()
@@ -101,6 +106,9 @@ class JupyterToolkit(BaseToolkit):
             _check_place(path, root, tools, server_url)
             servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
             backend = choose(path, root, *servers, Collaborator(name=username))
+            if isolation == "thread":
+                backend = isolated(backend, None if path is None else Path(path).expanduser())
+        self._isolation = isolation
         self._workspace = Workspace(
             backend, kernel=kernel, soft_wait=soft_wait, max_runtime=max_runtime, idle_close=idle_close
         )
@@ -200,13 +208,14 @@ class JupyterToolkit(BaseToolkit):
         """What a prompt calls the notebook, or the notebooks."""
         return self._workspace.notebook
 
-    async def session(self, notebook: str = "") -> NotebookSession:
+    async def session(self, notebook: str = "", *, thread: str = "") -> NotebookSession:
         """The session, on the bridge's loop; opened if it is not open.
 
         Args:
             notebook: Path below the root; nothing without one.
+            thread: The LangGraph thread that asks, which may have a notebook of its own.
         """
-        return await self._workspace.session(notebook)
+        return await self._workspace.session(thread if self._isolation == "thread" else notebook)
 
     def get_tools(self) -> list[BaseTool]:
         """The selected tools, sync and async; the same objects at each call."""
@@ -286,7 +295,7 @@ class JupyterToolkit(BaseToolkit):
         await self.aclose()
 
     async def _opened(self) -> Mapping[str, NotebookSession]:
-        if self._workspace.directory is None:
+        if self._workspace.directory is None and self._isolation == "shared":
             await self._workspace.session()
         return self._workspace.opened
 

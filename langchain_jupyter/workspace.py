@@ -79,7 +79,8 @@ class Workspace:
         """The session of a notebook, opened if it is not open.
 
         Args:
-            notebook: Its path in the directory; nothing where there is one notebook, or none.
+            notebook: Its path in the directory; nothing where there is one notebook, or none; a thread's name where
+                each has its own.
 
         Raises:
             DocumentError: The one notebook cannot be opened.
@@ -184,7 +185,8 @@ class Workspace:
         await self._sessions.pop(path).close()
 
     def _sweep(self) -> None:
-        if self._idle_close is not None and self.directory is not None and self._sweeper is None:
+        several = self.directory is not None or any(self._sessions)
+        if self._idle_close is not None and several and self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep_on(self._idle_close))
 
     async def _sweep_on(self, seconds: float) -> None:

@@ -78,8 +78,13 @@ class ToolHost(Protocol):
     def workspace(self) -> Workspace:
         """The notebooks that there are."""
 
-    async def session(self, notebook: str = "") -> NotebookSession:
-        """The session to work on, opened at the first call; `notebook` is its path where there are many."""
+    async def session(self, notebook: str = "", *, thread: str = "") -> NotebookSession:
+        """The session to work on, opened at the first call.
+
+        Args:
+            notebook: Its path where there are many.
+            thread: The LangGraph thread that asks; "" outside of a graph.
+        """
 
 
 class ToolArgs(BaseModel):
@@ -289,7 +294,7 @@ class JupyterTool(BaseTool):
     async def _description(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
         try:
             arguments = self.parsed(tool_call["args"])
-            session = await self._host.session(arguments.get("notebook", ""))
+            session = await self._host.session(arguments.get("notebook", ""), thread=thread_of(runtime))
             call = self._describe(session, runtime, tool_call["id"], arguments)
             preview = self.preview(call, arguments)
         except ValidationError as error:
@@ -338,7 +343,7 @@ class JupyterTool(BaseTool):
 
     async def _perform(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
         try:
-            session = await self._host.session(arguments.get("notebook", ""))
+            session = await self._host.session(arguments.get("notebook", ""), thread=thread_of(runtime))
         except ToolError as error:
             return self._failed(error, tool_call_id)
         call = self._describe(session, runtime, tool_call_id, arguments)
@@ -403,12 +408,21 @@ class JupyterTool(BaseTool):
 
     def identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
         """Who calls, and the key of the call."""
-        config = (getattr(runtime, "config", None) or {}).get("configurable") or {}
-        thread = str(config.get("thread_id") or "toolkit")
-        caller = member_of(thread, str(config.get("caller_session") or ""))
+        thread = thread_of(runtime) or "toolkit"
+        caller = member_of(thread, str(_configurable(runtime).get("caller_session") or ""))
         text = json.dumps([self.name, arguments], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         return caller, f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
+
+
+def thread_of(runtime: Any) -> str:
+    """The LangGraph thread that a call comes from; "" outside of a graph."""
+    return str(_configurable(runtime).get("thread_id") or "")
+
+
+def _configurable(runtime: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (getattr(runtime, "config", None) or {}).get("configurable") or {}
+    return found
 
 
 def jupyter_tools(runtime: Any) -> list[str]:

@@ -26,7 +26,7 @@ LAYERS = [
     {"server", "lab"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session", "undo"},
-    {"backends", "reach", "workspace"},
+    {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent"},
     {"mcp", "cli", "demo"},
