@@ -126,3 +126,21 @@ def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") ->
     ]
     settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
     return Child(command, settings, log=root / "server.log", env={"JUPYTER_TOKEN": token})
+
+
+def collaboration_server(root: Path, state: Path, *options: str, port: int = 0, token: str = "") -> Child:
+    """A Jupyter server with rooms; `state` keeps their history over a restart."""
+    port, token = port or free_port(), token or secrets.token_urlsafe(16)
+    state.mkdir(exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
+        *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", "--ServerApp.open_browser=False"),
+        "--ServerApp.allow_root=True",
+        "--ServerApp.jpserver_extensions={'jupyter_server_ydoc': True, 'jupyter_server_fileid': True}",
+        f"--SQLiteYStore.db_path={state / 'rooms.db'}",
+        f"--YDocExtension.session_store_path={state / 'sessions.json'}",
+        f"--BaseFileIdManager.db_path={state / 'file_ids.db'}",
+        *options,
+    ]
+    settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
+    return Child(command, settings, log=state / "server.log", env={"JUPYTER_TOKEN": token})

@@ -194,6 +194,15 @@ class RoomStore:
         if fault is not None:
             raise fault
 
+    def others(self) -> Sequence[Mapping[str, Any]]:
+        """The awareness of those who are in the room with us: their `user`, their `cursors`."""
+        if self._replica is None:
+            return ()
+        awareness = self._replica.awareness
+        return [
+            state for client, state in awareness.states.items() if client != awareness.client_id and "user" in state
+        ]
+
     # -- the line -----------------------------------------------------------------------------------------------
 
     async def _stay(self, provider: RoomProvider) -> None:
