@@ -38,7 +38,7 @@ async def person(lab: LabServer) -> AsyncIterator[Person]:
     assert chromium, "`make test-browser` installs Chromium"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
-        page = await browser.new_page(viewport={"width": 1200, "height": 800})
+        page = await browser.new_page(viewport={"width": 1200, "height": 940})
         person = Person(page, lab)
         yield person
         await browser.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,29 @@ from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.lab import LabServer
 from tests.browser.person import Person
 
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "live.png"
+
+SCENE = """\
+import time
+from sklearn.linear_model import SGDRegressor
+from sklearn.preprocessing import scale
+
+X, y = scale(data.drop(columns="target")), data["target"]
+model = SGDRegressor(eta0=0.001, random_state=0)
+for epoch in range(1, 31):
+    model.partial_fit(X, y)
+    print(f"epoch {epoch:2}/30: R2 {model.score(X, y):.3f}", flush=True)
+    time.sleep(0.3)
+"""
+
+FIGURE = """\
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_diabetes
+
+data = load_diabetes(as_frame=True, scaled=False).frame
+data.plot.scatter("bmi", "target", c="s5", colormap="viridis", s=12, figsize=(6, 2.4));
+"""
+
 SLOW = """\
 import time
 for step in range(8):
@@ -27,10 +51,13 @@ for step in range(8):
 @pytest.fixture
 async def name(lab: LabServer, request: pytest.FixtureRequest) -> str:
     """A notebook of its own for each test: a title, and one line of code."""
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    python = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
     cells = [new_markdown_cell("# Beside each other"), new_code_cell("6 * 7")]
-    name = f"{request.node.name}.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), lab.root / name)  # type: ignore[no-untyped-call]
+    name = f"{request.node.name.removeprefix('test_')}.ipynb"
+    nbformat.write(new_notebook(cells=cells, metadata=python), lab.root / name)  # type: ignore[no-untyped-call]
     return name
 
 
@@ -151,3 +178,19 @@ async def test_a_figure_and_a_table_appear_as_jupyter_draws_them(
     await expect(person.cell(2).locator("img")).to_have_count(1)
     await expect(person.cell(2).locator("table")).to_have_count(1)
     await person.photographs(tmp_path / "figure.png")
+
+
+async def test_progression_of_diabetes_the_picture_of_the_readme(
+    agent: Agent, person: Person, name: str, tmp_path: Path
+) -> None:
+    await agent("overwrite_cell_source", cell="0", source="## What goes with the progression of diabetes?")
+    await agent("overwrite_cell_source", cell="1", source=FIGURE, run=True)
+    await person.opens(name)
+
+    running = asyncio.create_task(agent("append_execute_code_cell", source=SCENE))
+    await expect(person.outputs(2)).to_contain_text("epoch  4/30")
+    await expect(person.carets).to_have_count(1)
+    await expect(person.cell(1).locator("img")).to_be_visible()
+    await person.photographs(PICTURE if os.environ.get("UPDATE_SNAPSHOTS") == "1" else tmp_path / "live.png")
+
+    assert "epoch 30/30" in await running

@@ -25,7 +25,7 @@ BLOCKS = {f"{page.stem}-{at}": code for page in PAGES for at, code in enumerate(
 
 
 def test_there_are_blocks_to_run() -> None:
-    assert len(blocks(README)) == 3
+    assert len(blocks(README)) == 4
 
 
 @pytest.mark.parametrize("code", BLOCKS.values(), ids=BLOCKS)
