@@ -180,7 +180,7 @@ async def test_a_figure_and_a_table_appear_as_jupyter_draws_them(
     await person.photographs(tmp_path / "figure.png")
 
 
-async def test_progression_of_diabetes_the_picture_of_the_readme(
+async def test_progression_of_diabetes_as_the_readme_shows_it(
     agent: Agent, person: Person, name: str, tmp_path: Path
 ) -> None:
     await agent("overwrite_cell_source", cell="0", source="## What goes with the progression of diabetes?")
