@@ -20,7 +20,7 @@ APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive 
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
 
-.PHONY: help demo test test-browser test-all check format bench test-wheel constraints clean
+.PHONY: help demo test test-browser test-mcp test-all check format bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,8 +35,21 @@ test-browser: $(READY) ## Run the tests that need a browser; installs Debian's C
 	@command -v chromium >/dev/null || { echo "Installing Chromium ..."; $(APT) update -qq && $(APT) install -y -qq chromium >/dev/null; }
 	@$(BIN)/python -m pytest -m browser
 
+# The MCP SDK has two majors, and LangChain's clients of each do not share an environment.
+MCP2 := build/mcp2
+
+test-mcp: $(READY) $(MCP2)/.ready ## Run MCP clients and servers of both majors of its SDK against each other
+	@$(BIN)/python -m pytest -m servers tests/integration/test_mcp_clients.py
+
+$(MCP2)/.ready: pyproject.toml constraints.txt
+	@echo "Making $(MCP2), with mcp 2 ..."
+	@mkdir -p build && $(BIN)/python -m venv --clear $(MCP2)
+	@grep -v '^mcp==' constraints.txt > $(MCP2)/constraints.txt
+	@$(MCP2)/bin/python $(PIP_INSTALL) -c $(MCP2)/constraints.txt -e '.[mcp]' 'mcp>=2,<3' 'langchain[mcp]'
+	@touch $@
+
 # Tests that need npm's proxies (-m servers) will be a target of their own, which installs what they need and joins this list.
-test-all: check test test-browser test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
+test-all: check test test-browser test-mcp test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
 
 check: $(READY) ## Lint, check the format, check the types (what CI runs)
 	@$(BIN)/ruff check

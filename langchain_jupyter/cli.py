@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from rich.markup import escape
 
 from langchain_jupyter import __version__
 from langchain_jupyter.errors import JupyterError, MissingExtra, UsageError
+from langchain_jupyter.mcp.command import health, serve
 from langchain_jupyter.prompts import system_prompt, task_names
 from langchain_jupyter.settings import Environment, has_screen
 from langchain_jupyter.sight import first_line
@@ -151,6 +153,21 @@ class _told:
         if isinstance(error, JupyterError):
             Console(stderr=True).print(f"[red]Error:[/] {escape(str(error))}")
             raise typer.Exit(1) from error
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose errors are told so."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        with _told():
+            command(*args, **options)
+
+    return run
+
+
+app.command()(_plainly(serve))
+app.command()(health)
 
 
 @contextmanager

@@ -1,0 +1,257 @@
+"""The commands `serve` and `health`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import typer
+
+from langchain_jupyter.errors import ConnectionLost, SettingsError
+from langchain_jupyter.settings import Environment
+from langchain_jupyter.toolkit import JupyterToolkit
+
+if TYPE_CHECKING:
+    from langchain_jupyter.mcp.routes import HttpSettings, Target
+
+
+def serve(
+    transport: Annotated[
+        str, typer.Option(envvar="TRANSPORT", help="stdio, or streamable-http (http for short).")
+    ] = "stdio",
+    host: Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="PORT", help="0 for any that is free.")] = 4040,
+    notebook: Annotated[
+        str, typer.Option("--notebook", "-n", help="The notebook; ROOM_ID or DOCUMENT_ID if left out.")
+    ] = "",
+    root: Annotated[
+        Path | None, typer.Option(help="A folder, in place of --notebook: every call names its notebook.")
+    ] = None,
+    tools: Annotated[str, typer.Option(help="notebook, workspace, interpreter or read_only.")] = "",
+    kernel: Annotated[str, typer.Option(help="Name of an installed kernel spec.")] = "",
+    token: Annotated[
+        str, typer.Option(envvar="MCP_TOKEN", help="What clients send as a bearer token; one is made if left out.")
+    ] = "",
+    auth: Annotated[bool, typer.Option(help="--no-auth lets everybody on this machine in.")] = True,
+    stateless: Annotated[
+        bool, typer.Option(envvar="STATELESS", help="No MCP sessions: any replica can answer.")
+    ] = False,
+    host_name: Annotated[list[str] | None, typer.Option(help="A name that clients know this server by.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="A page that browsers may call from.")] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A Jupyter server that /api/connect may name.")] = None,
+    oauth_issuer: Annotated[str, typer.Option(envvar="OAUTH_ISSUER", help="An OAuth 2.1 authorization server.")] = "",
+    oauth_resource: Annotated[str, typer.Option(envvar="OAUTH_RESOURCE", help="Our own URL, in its tokens.")] = "",
+    oauth_scopes: Annotated[str, typer.Option(envvar="OAUTH_SCOPES", help="What a token must allow.")] = "",
+    oauth_client: Annotated[
+        str, typer.Option(envvar="OAUTH_CLIENT", help="ID:SECRET, to ask the issuer about tokens that are no JWTs.")
+    ] = "",
+    rate_limit: Annotated[int, typer.Option(help="Requests per minute of one client; 0 for no limit.")] = 3_000,
+    max_concurrent: Annotated[int, typer.Option(help="Requests that are answered at a time.")] = 64,
+    soft_wait: Annotated[float, typer.Option(help="Seconds that a run is waited for.")] = 30.0,
+    max_runtime: Annotated[float | None, typer.Option(help="Seconds after which a run is interrupted.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(envvar="TLS_CERTIFICATE", help="PEM file: https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="TLS_KEY", help="PEM file of its key.")] = None,
+    grace: Annotated[float, typer.Option(envvar="GRACE", help="Seconds from SIGTERM to the end.")] = 40.0,
+    debug: Annotated[bool, typer.Option(envvar="DEBUG", help="Log the protocol, without secrets.")] = False,
+) -> None:
+    """Serve the tools to MCP clients, over stdio or HTTP."""
+    environment = Environment.read()
+    hidden = _Hidden()
+    _log(hidden, debug=debug)
+    hidden.add(token, oauth_client.partition(":")[2], *_tokens_of(environment))
+
+    def build() -> JupyterToolkit:
+        options: dict[str, Any] = {"kernel": kernel, "tools": tools, "soft_wait": soft_wait, "max_runtime": max_runtime}
+        if root is not None:
+            return JupyterToolkit(root=root, **options)
+        path = notebook or environment.document_id
+        if not path and tools != "interpreter":
+            raise SettingsError("Which notebook? --notebook PATH, the variable ROOM_ID, or --root FOLDER for many.")
+        return JupyterToolkit(path, **options)
+
+    if transport == "stdio":
+        asyncio.run(_stdio(build(), grace))
+        return
+    if transport not in ("streamable-http", "http"):
+        raise SettingsError(f"No transport {transport!r}. There are stdio and streamable-http.")
+    if not auth:
+        _check_alone(host)
+    elif not oauth_issuer and not token:
+        token = secrets.token_urlsafe(32)
+        typer.echo(f"Token for clients (made now; give your own with --token or MCP_TOKEN): {token}", err=True)
+        hidden.add(token)
+    settings = _http_settings(
+        token=token if auth else "",
+        oauth=(oauth_issuer, oauth_resource, oauth_scopes, oauth_client) if auth and oauth_issuer else None,
+        names=[*(host_name or ()), *_name_of(host)],
+        origins=allow_origin or (),
+        allow_hosts=[*(allow_host or ()), *_hosts_of(environment)],
+        rate=rate_limit,
+        concurrent=max_concurrent,
+        stateless=stateless,
+    )
+    from langchain_jupyter.mcp.service import Binding
+
+    binding = Binding(host=host, port=port, certificate=tls_certificate, key=tls_key)
+    asyncio.run(_http(build(), settings, binding, grace, hidden))
+
+
+def health(
+    url: Annotated[str, typer.Argument(help="Of a server that runs, such as http://localhost:4040.")],
+    watch: Annotated[float, typer.Option(help="Ask again every so many seconds, until you stop it.")] = 0.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 5.0,
+) -> None:
+    """Ask a server how it is; the exit code is 0 if it is healthy."""
+    with httpx.Client(timeout=timeout) as client:
+        while True:
+            healthy, line = _asked(client, url.rstrip("/"))
+            typer.echo(f"{time.strftime('%H:%M:%S')} {line}" if watch else line)
+            if not watch:
+                raise typer.Exit(0 if healthy else 1)
+            time.sleep(watch)
+
+
+def _asked(client: httpx.Client, url: str) -> tuple[bool, str]:
+    try:
+        response = client.get(f"{url.removesuffix('/mcp')}/api/healthz")
+        state = response.json()
+        status = str(state["status"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        return False, f"no answer from {url}: {type(error).__name__}"
+    rest = ("kernel_status", "documents", "running_calls", "uptime", "version")
+    return status == "healthy", " ".join([status, *(f"{name}={state.get(name)}" for name in rest)])
+
+
+async def _stdio(toolkit: JupyterToolkit, grace: float) -> None:
+    from langchain_jupyter.mcp.server import NotebookServer
+    from langchain_jupyter.mcp.service import serve_stdio
+    from langchain_jupyter.mcp.watch import Watch
+
+    await serve_stdio(NotebookServer(toolkit, Watch()), grace=grace)
+
+
+async def _http(toolkit: JupyterToolkit, settings: HttpSettings, binding: Any, grace: float, hidden: _Hidden) -> None:
+    from langchain_jupyter.mcp.routes import build_app
+    from langchain_jupyter.mcp.server import NotebookServer
+    from langchain_jupyter.mcp.service import serve_http
+    from langchain_jupyter.mcp.watch import Watch
+
+    def connect(target: Target) -> JupyterToolkit:
+        hidden.add(*(server.token.get_secret_value() for server in (target.document, target.runtime)))
+        raise ConnectionLost("Live servers are not there yet.")
+
+    watch = Watch()
+    server = NotebookServer(toolkit, watch)
+    app = build_app(server, watch, settings, connect)
+    await serve_http(
+        server, app, binding, grace=grace, started=lambda url: typer.echo(f"Listening on {url}/mcp", err=True)
+    )
+
+
+def _http_settings(
+    *,
+    token: str,
+    oauth: tuple[str, str, str, str] | None,
+    names: Iterable[str],
+    origins: Iterable[str],
+    allow_hosts: Iterable[str],
+    rate: int,
+    concurrent: int,
+    stateless: bool,
+) -> HttpSettings:
+    from langchain_jupyter.mcp.auth import OAuthTokens, SharedToken, scopes_of
+    from langchain_jupyter.mcp.gate import GateSettings
+    from langchain_jupyter.mcp.routes import HttpSettings
+
+    verifier: Any = SharedToken(token) if token else None
+    issuer = resource = scopes = ""
+    if oauth is not None:
+        issuer, resource, scopes, client = oauth
+        if not resource:
+            raise SettingsError("--oauth-issuer needs --oauth-resource: the URL that clients know this server by.")
+        name, _, secret = client.partition(":")
+        verifier = OAuthTokens(issuer, resource, client=(name, secret) if client else None)
+    return HttpSettings(
+        gate=GateSettings(names=tuple(names), origins=tuple(origins), rate=rate, concurrent=concurrent),
+        verifier=verifier,
+        scopes=scopes_of(scopes),
+        resource_url=resource,
+        issuer=issuer,
+        stateless=stateless,
+        allow_hosts=tuple(allow_hosts),
+        origins=tuple(origins),
+    )
+
+
+class _Hidden(logging.Filter):
+    """Takes secrets out of log lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets: set[str] = set()
+
+    def add(self, *secret: str) -> None:
+        """Something that must not be shown."""
+        self._secrets |= {each for each in secret if len(each) >= 4}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The record, without them."""
+        text = record.getMessage()
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        record.msg, record.args = text, None
+        return True
+
+
+def _log(hidden: _Hidden, *, debug: bool) -> None:
+    """One line each, on stderr: stdout may carry the protocol."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(_not_a_hangup)
+    handler.addFilter(hidden)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("langchain_jupyter").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _not_a_hangup(record: logging.LogRecord) -> bool:
+    """The SDK logs a client that hangs up as an error, with a stack trace."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return not (record.name.startswith("mcp.") and kind is not None and kind.__name__ == "ClosedResourceError")
+
+
+def _tokens_of(environment: Environment) -> list[str]:
+    found = (environment.jupyter_token, environment.document_token, environment.runtime_token)
+    return [token.get_secret_value() for token in found if token is not None]
+
+
+def _hosts_of(environment: Environment) -> list[str]:
+    servers = (environment.document_server, environment.runtime_server)
+    return [httpx.URL(server.url).host for server in servers if server is not None]
+
+
+def _name_of(host: str) -> list[str]:
+    """The address itself is a name that we are known by, unless it stands for all of them."""
+    return [] if host in ("0.0.0.0", "::", "") else [host]
+
+
+def _check_alone(host: str) -> None:
+    """Without a token only this machine may come.
+
+    Raises:
+        SettingsError: Others could.
+    """
+    try:
+        alone = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        alone = False
+    if not alone:
+        raise SettingsError(f"--no-auth is for this machine only, and {host} is open to others. Leave it out.")
+    logging.getLogger(__name__).warning("--no-auth: every program on this machine can run code in the kernel.")
