@@ -8,14 +8,14 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
 
-from langchain_jupyter.errors import ConnectionLost, SettingsError
+from langchain_jupyter.errors import SettingsError
 from langchain_jupyter.settings import Environment
 from langchain_jupyter.toolkit import JupyterToolkit
 
@@ -68,17 +68,14 @@ def serve(
     _log(hidden, debug=debug)
     hidden.add(token, oauth_client.partition(":")[2], *_tokens_of(environment))
 
-    def build() -> JupyterToolkit:
-        options: dict[str, Any] = {"kernel": kernel, "tools": tools, "soft_wait": soft_wait, "max_runtime": max_runtime}
-        if root is not None:
-            return JupyterToolkit(root=root, **options)
-        path = notebook or environment.document_id
-        if not path and tools != "interpreter":
-            raise SettingsError("Which notebook? --notebook PATH, the variable ROOM_ID, or --root FOLDER for many.")
-        return JupyterToolkit(path, **options)
+    options: dict[str, Any] = {"tools": tools, "soft_wait": soft_wait, "max_runtime": max_runtime}
+    toolkit = _toolkit(environment, notebook, root, {**options, **({"kernel": kernel} if kernel else {})})
+
+    def connect(target: Target) -> JupyterToolkit:
+        return _connected(target, hidden, {**options, "tls": environment.tls})
 
     if transport == "stdio":
-        asyncio.run(_stdio(build(), grace))
+        asyncio.run(_stdio(toolkit, grace))
         return
     if transport not in ("streamable-http", "http"):
         raise SettingsError(f"No transport {transport!r}. There are stdio and streamable-http.")
@@ -101,7 +98,7 @@ def serve(
     from langchain_jupyter.mcp.service import Binding
 
     binding = Binding(host=host, port=port, certificate=tls_certificate, key=tls_key)
-    asyncio.run(_http(build(), settings, binding, grace, hidden))
+    asyncio.run(_http(toolkit, settings, binding, grace, connect))
 
 
 def health(
@@ -138,21 +135,51 @@ async def _stdio(toolkit: JupyterToolkit, grace: float) -> None:
     await serve_stdio(NotebookServer(toolkit, Watch()), grace=grace)
 
 
-async def _http(toolkit: JupyterToolkit, settings: HttpSettings, binding: Any, grace: float, hidden: _Hidden) -> None:
+async def _http(
+    toolkit: JupyterToolkit,
+    settings: HttpSettings,
+    binding: Any,
+    grace: float,
+    connect: Callable[[Target], JupyterToolkit],
+) -> None:
     from langchain_jupyter.mcp.routes import build_app
     from langchain_jupyter.mcp.server import NotebookServer
     from langchain_jupyter.mcp.service import serve_http
     from langchain_jupyter.mcp.watch import Watch
-
-    def connect(target: Target) -> JupyterToolkit:
-        hidden.add(*(server.token.get_secret_value() for server in (target.document, target.runtime)))
-        raise ConnectionLost("Live servers are not there yet.")
 
     watch = Watch()
     server = NotebookServer(toolkit, watch)
     app = build_app(server, watch, settings, connect)
     await serve_http(
         server, app, binding, grace=grace, started=lambda url: typer.echo(f"Listening on {url}/mcp", err=True)
+    )
+
+
+def _toolkit(environment: Environment, notebook: str, root: Path | None, options: dict[str, Any]) -> JupyterToolkit:
+    """What is served at the start: the options, and the environment for what they leave open."""
+    if root is not None:
+        return JupyterToolkit.from_env(root=str(root), **options)
+    if notebook or environment.document_id:
+        return JupyterToolkit.from_env(**({"path": notebook} if notebook else {}), **options)
+    if options["tools"] == "interpreter":
+        return JupyterToolkit(**options)
+    raise SettingsError("Which notebook? --notebook PATH, the variable ROOM_ID, or --root FOLDER for many.")
+
+
+def _connected(target: Target, hidden: _Hidden, options: dict[str, Any]) -> JupyterToolkit:
+    """What PUT /api/connect asks for."""
+    document, runtime = target.document, target.runtime
+    hidden.add(document.token.get_secret_value(), runtime.token.get_secret_value())
+    elsewhere: dict[str, Any] = (
+        {"runtime_url": runtime.url, "runtime_token": runtime.token} if runtime != document else {}
+    )
+    return JupyterToolkit(
+        target.document_id,
+        server_url=document.url,
+        token=document.token,
+        kernel=target.runtime_id or "",
+        **elsewhere,
+        **options,
     )
 
 

@@ -211,7 +211,7 @@ class NotebookServer:
     @property
     def _path(self) -> str:
         """Of the one notebook; empty where there are many, or none."""
-        return str(self.toolkit.path or "")
+        return "" if self._many or self.toolkit.notebook == "none" else self.toolkit.notebook
 
     @property
     def _many(self) -> bool:
