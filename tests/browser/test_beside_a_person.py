@@ -40,6 +40,26 @@ data = load_diabetes(as_frame=True, scaled=False).frame
 data.plot.scatter("bmi", "target", c="s5", colormap="viridis", s=12, figsize=(6, 2.4));
 """
 
+MANY_KINDS = """\
+import sys, time
+from IPython.display import HTML, clear_output, display
+
+print("gone")
+time.sleep(0.2)
+clear_output(wait=True)
+print("out", flush=True)
+print("err", file=sys.stderr, flush=True)
+print("out again")
+shown = display(HTML("<b>first</b>"), display_id=True)
+for step in range(5):
+    print(f"\\rstep {step}", end="", flush=True)
+    time.sleep(0.1)
+print()
+shown.update(HTML("<b>second</b>"))
+time.sleep(0.2)
+1 / 0
+"""
+
 SLOW = """\
 import time
 for step in range(8):
@@ -194,3 +214,23 @@ async def test_progression_of_diabetes_as_the_readme_shows_it(
     await person.photographs(PICTURE if os.environ.get("UPDATE_SNAPSHOTS") == "1" else tmp_path / "live.png")
 
     assert "epoch 30/30" in await running
+
+
+async def test_outputs_of_many_kinds_stand_as_in_a_notebook_run_by_hand(
+    agent: Agent, person: Person, name: str
+) -> None:
+    await agent("overwrite_cell_source", cell="1", source=MANY_KINDS)
+    await person.opens(name)
+    expected = ["out\n", "err\n", "out again\n", "second", "step 4\n"]
+
+    for run in (1, 2):
+        await agent("execute_cell_with_progress", cell="1")
+        await expect(person.prompt(1)).to_have_text(f"[{run}]:")
+        await expect(person.outputs(1)).to_have_count(6)
+        seen = await person.outputs(1).all_inner_texts()
+        assert seen[:5] == expected
+        assert "ZeroDivisionError" in seen[5]
+
+    await person.opens(name)
+    await expect(person.outputs(1)).to_have_count(6)
+    assert (await person.outputs(1).all_inner_texts())[:5] == expected
