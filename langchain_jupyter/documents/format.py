@@ -121,6 +121,12 @@ def empty() -> NotebookText:
     return parse(json.dumps(value, indent=1) + "\n")
 
 
+def dump(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a notebook with these cells and no metadata."""
+    layout = empty().layout
+    return layout.join([layout.dump_cell(cell) for cell in cells], "{}")
+
+
 def split_lines(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A cell with its multi-line strings as lists of lines, the way files hold them."""
     split = {key: value for key, value in cell.items() if key != "execution_state"}

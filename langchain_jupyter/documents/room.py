@@ -427,7 +427,7 @@ class RoomStore:
             return False
         if at.parent.name and not await self._exists(str(at.parent)):
             raise DocumentError(f"There is no folder {at.parent} on {self._server.url}. Make it, or give another path.")
-        await self._put(str(at), ipynb.empty().layout.join([], "{}"))
+        await self._put(str(at), ipynb.dump([]))
         return True
 
     async def _exists(self, path: str) -> bool:
@@ -474,7 +474,7 @@ class RoomStore:
         try:
             while await self._exists(copy := str(at.with_name(f"{at.stem}.conflict-{number}{at.suffix}"))):
                 number += 1
-            await self._put(copy, _text(cells))
+            await self._put(copy, ipynb.dump(cells))
         except JupyterError as error:
             logger.info("the copy cannot be written to the server: %s", error)
             return self._keep_here(cells)
@@ -485,13 +485,8 @@ class RoomStore:
         with tempfile.NamedTemporaryFile(
             "w", prefix=f"{stem}.", suffix=".ipynb", encoding="utf-8", delete=False
         ) as file:
-            file.write(_text(cells))
+            file.write(ipynb.dump(cells))
         return file.name
-
-
-def _text(cells: Sequence[Mapping[str, Any]]) -> str:
-    layout = ipynb.empty().layout
-    return layout.join([layout.dump_cell(cell) for cell in cells], "{}")
 
 
 def _refuse(edit: Edit) -> None:

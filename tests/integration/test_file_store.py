@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from langchain_jupyter.documents import file as file_module
+from langchain_jupyter.documents import whole
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
 
@@ -265,7 +265,7 @@ async def test_on_a_full_disk_an_edit_is_refused_and_later_works(small_disk: Pat
 
 
 async def test_a_second_process_is_refused_while_edits_are_unsaved(path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(file_module, "_SAVE_AFTER", 60)
+    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
     store = FileStore(path)
     document = await store.open()
     document.set_source("one", "ours")

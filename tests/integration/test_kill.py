@@ -9,14 +9,14 @@ from pathlib import Path
 
 import nbformat
 
-from langchain_jupyter.documents import file as file_module
+from langchain_jupyter.documents import whole
 from langchain_jupyter.documents.file import FileStore
 
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from langchain_jupyter.documents import file
-file._SAVE_AFTER, file._SAVE_SHARE = 0.005, 0
+from langchain_jupyter.documents import file, whole
+whole._SAVE_AFTER, whole._SAVE_SHARE = 0.005, 0
 
 async def main():
     document = await file.FileStore(Path(sys.argv[1])).open()
@@ -82,7 +82,7 @@ async def test_a_kill_between_the_renaming_and_the_new_journal_repeats_nothing(t
     document.insert(document.new_cell("code", "two", "second"))
     document.set_source("second", "three")
     monkeypatch.setattr(store._journal, "saved", lambda digest, edits: None)
-    monkeypatch.setattr(file_module, "_SAVE_AFTER", 60)
+    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
 
     await store.save()
     document.set_source("second", "four")  # acknowledged after the renaming, in the old journal

@@ -1,0 +1,358 @@
+"""A notebook that is kept as one text: read whole, merged, written whole, with a journal of the edits in between."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from langchain_jupyter.documents import format as ipynb
+from langchain_jupyter.documents import journal, merge
+from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.documents.recovery import JournalFile
+from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept, OutOfReach
+
+T = TypeVar("T")
+
+Stamp: TypeAlias = Hashable | None
+"""What tells one version of a text from the next; None if there is none."""
+
+logger = logging.getLogger(__name__)
+
+_SAVE_AFTER = 0.5
+_SAVE_SHARE = 10
+_RETRY_AFTER = 5.0
+_HALF_WRITTEN = 1.0
+
+
+class Place(Protocol):
+    """Where the text of a notebook is."""
+
+    async def locate(self) -> JournalFile:
+        """See that a notebook can be there; the journal of its edits.
+
+        Raises:
+            DocumentError: None can be.
+        """
+
+    async def stamp(self) -> Stamp:
+        """Of the text that is there now; cheap."""
+
+    async def read(self) -> tuple[bytes | None, Stamp]:
+        """The text and its stamp; None where there is none yet."""
+
+    async def write(self, content: bytes) -> Stamp:
+        """Put a text in the place of the old one, whole or not at all; returns its stamp.
+
+        Raises:
+            OSError: The system does not let us.
+            OutOfReach: A server does not.
+        """
+
+    async def set_aside(self, text: str) -> str:
+        """Keep a text beside it, under a name that is free; returns that name."""
+
+
+class WholeStore:
+    """Opens, saves and watches a text that is written whole.
+
+    What is acknowledged is in the journal (`recovery.py`); the whole text follows within a second. Cells that nobody
+    touched keep their bytes. A text that others change meanwhile is merged cell by cell; where both changed the same,
+    theirs stands, ours is written beside it, and DocumentConflict tells.
+
+    Args:
+        place: Where the text is.
+        given: What people and models are told of it.
+    """
+
+    def __init__(self, place: Place, given: str) -> None:
+        self._place = place
+        self._given = given
+        self._document: NotebookDocument
+        self._journal: JournalFile
+        self._text = ipynb.empty()
+        self._raws: dict[str, tuple[Mapping[str, Any], str]] = {}
+        self._base: dict[str, Mapping[str, Any]] = {}
+        self._base_metadata: dict[str, Any] = {}
+        self._raw_metadata = self._text.raw_metadata
+        self._stamp: Stamp = None
+        self._version = self._saved_version = 0
+        self._lock = asyncio.Lock()
+        self._autosave: asyncio.Task[None] | None = None
+        self._fault: OutOfReach | None = None
+        self._closing = self._closed = False
+
+    @property
+    def path(self) -> str:
+        """As the user gave it."""
+        return self._given
+
+    @property
+    def saved(self) -> bool:
+        """Whether the whole file holds every change; the journal holds them in any case."""
+        return self._version == self._saved_version
+
+    async def open(self) -> NotebookDocument:
+        """The notebook, with the edits that a crash has left in the journal.
+
+        Raises:
+            DocumentError: Not a notebook, not readable, no such folder.
+        """
+        self._journal = await self._place.locate()
+        raw, self._stamp = await self._place.read()
+        if raw is not None:
+            self._text = await off_loop(self._parse, raw)
+        self._document = NotebookDocument()
+        self._document.load(self._text.cells, self._text.metadata)
+        self._know(self._text)
+        self._base_metadata = self._document.metadata
+        digest = None if raw is None else digest_of(raw)
+        edits, known = self._journal.recover(digest)
+        self._journal.start(digest)
+        self._document.listen(self._changed)
+        if edits:
+            await self._replay(edits, known)
+            self._journal.adopt(digest, self._document.journal.since(0))
+        self._document.journal.keep = self._journal.append
+        return self._document
+
+    async def save(self) -> None:
+        """Write the whole file now, if anything has changed.
+
+        The file is looked at right before it is replaced; a change by others within that last moment is lost.
+
+        Raises:
+            DocumentError: It cannot be written; the file is as it was.
+            DocumentConflict: Others changed the same cells.
+        """
+        async with self._lock:
+            conflict = await self._take_in()
+            if not self.saved:
+                await self._write_out()
+        if conflict is not None:
+            raise conflict
+
+    async def settle(self) -> str:
+        """Nothing to wait for: an edit is in the journal before it is applied."""
+        return ""
+
+    async def refresh(self) -> None:
+        """Take in what others did to the file; a stat if they did nothing.
+
+        Raises:
+            DocumentError: A save in the background failed.
+            DocumentConflict: Others changed the same cells.
+        """
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        if await self._place.stamp() not in (self._stamp, None):
+            async with self._lock:
+                conflict = await self._take_in()
+            if conflict is not None:
+                raise conflict
+
+    async def close(self) -> None:
+        """Save, and release the journal; edits are refused from now on."""
+        if self._closed:
+            return
+        self._closing = True
+        self._document.journal.keep = _refuse
+        if self._autosave is not None:
+            async with self._lock:  # a save under way is not cut off: its thread would go on and overwrite ours
+                self._autosave.cancel()
+            await asyncio.gather(self._autosave, return_exceptions=True)
+        try:
+            await self.save()
+            self._closed = True
+        finally:
+            self._journal.close()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def _parse(self, raw: bytes) -> ipynb.NotebookText:
+        try:
+            return ipynb.parse(raw.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise DocumentError(f"{self._given} cannot be opened: it is not UTF-8 text. It was not changed.") from error
+        except ipynb.NotANotebook as error:
+            raise DocumentError(
+                f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
+            ) from error
+
+    def _know(self, text: ipynb.NotebookText) -> None:
+        """Remember what the file holds, with the document's snapshots of it."""
+        self._text, self._raw_metadata = text, text.raw_metadata
+        self._document.snapshot_all()
+        for cell, raw in zip(text.cells, text.raws, strict=True):
+            snapshot = self._document.snapshot(cell["id"])
+            self._base[cell["id"]] = snapshot
+            if raw is not None:
+                self._raws[cell["id"]] = (snapshot, raw)
+
+    async def _replay(self, edits: Sequence[journal.Edit], known: bool) -> None:
+        clashing = journal.apply(self._document, edits)
+        logger.info("%s: %d edits recovered that were not saved", self._given, len(edits) - len(clashing))
+        if clashing:
+            copy = await self._place.set_aside(json.dumps([edit.to_json() for edit in clashing], indent=1))
+            ids = sorted({edit.cell_id for edit in clashing})
+            why = "the file was changed by another program since" if not known else "the cells are not there any more"
+            self._fault = DocumentConflict(
+                f"{len(clashing)} edits from before a crash do not fit {self._given} ({why}). "
+                f"The file's version stands; the edits are in {copy}.",
+                cells=ids,
+                copy=copy,
+            )
+
+    async def _take_in(self) -> DocumentConflict | None:
+        """Merge what others wrote since we last read or wrote the file."""
+        if await self._place.stamp() in (self._stamp, None):
+            return None
+        text, stamp, digest = await self._read_settled()
+        clashing = merge.clashes(self._document, self._base, text.cells)
+        conflict = None
+        if clashing:
+            names = ", ".join(f"'{self._document.handle(cell_id)}'" for cell_id in clashing)
+            copy = await self._place.set_aside(ipynb.dump(self._plan()))
+            conflict = DocumentConflict(
+                f"{self._given} was changed by another program in cells that were changed here too: {names}. "
+                f"The file's version stands; the notebook as it was here is in {PurePath(copy).name}.",
+                cells=clashing,
+                copy=copy,
+            )
+        merge.take_in(self._document, self._base, text.cells)
+        if text.metadata != self._base_metadata and self._document.metadata == self._base_metadata:
+            self._document.set_notebook_metadata(text.metadata)
+        self._stamp = stamp
+        self._relearn(text)
+        if self._stands(text):
+            self._journal.saved(digest, len(self._journal))
+            self._saved_version = self._version
+        return conflict
+
+    def _stands(self, text: ipynb.NotebookText) -> bool:
+        """Whether the document is what their file holds, so that there is nothing to save."""
+        return (
+            list(self._document.ids) == [cell["id"] for cell in text.cells]
+            and not any(merge.differ(self._document.snapshot(cell["id"]), cell) for cell in text.cells)
+            and self._document.metadata == text.metadata
+        )
+
+    def _relearn(self, text: ipynb.NotebookText) -> None:
+        """Their file is the new base; a cell that now stands here as it stands there keeps its bytes."""
+        self._text, self._raw_metadata = text, text.raw_metadata
+        self._base_metadata = text.metadata
+        self._base, self._raws = {}, {}
+        for cell, raw in zip(text.cells, text.raws, strict=True):
+            cell_id = cell["id"]
+            if cell_id not in self._document:
+                self._base[cell_id] = cell
+                continue
+            snapshot = self._document.snapshot(cell_id)
+            same = not merge.differ(snapshot, cell)
+            self._base[cell_id] = snapshot if same else cell
+            if raw is not None and same:
+                self._raws[cell_id] = (snapshot, raw)
+
+    async def _read_settled(self) -> tuple[ipynb.NotebookText, Stamp, str]:
+        """The file as others wrote it; read again for a second while it is half-written."""
+        deadline = time.monotonic() + _HALF_WRITTEN
+        while True:
+            raw, stamp = await self._place.read()
+            try:
+                return await off_loop(self._parse, raw or b""), stamp, digest_of(raw or b"")
+            except DocumentError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.1)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        self._version += 1
+        if not self._closing and (self._autosave is None or self._autosave.done()):
+            self._autosave = asyncio.create_task(self._save_soon())
+
+    async def _save_soon(self) -> None:
+        """Save in the background until everything is saved; what fails is told by `refresh`, once."""
+        wait = _SAVE_AFTER
+        while not self.saved:
+            await asyncio.sleep(wait)
+            started = time.monotonic()
+            try:
+                await self.save()
+                wait = max(_SAVE_AFTER, _SAVE_SHARE * (time.monotonic() - started))
+            except OutOfReach as error:
+                logger.warning("%s", error)
+                self._failed(error)
+                wait = _RETRY_AFTER
+
+    def _failed(self, error: OutOfReach) -> None:
+        self._fault = error
+
+    def _plan(self) -> list[Mapping[str, Any]]:
+        return [self._document.snapshot(cell_id) for cell_id in self._document.ids]
+
+    async def _write_out(self) -> None:
+        version, edits, plan = self._version, len(self._journal), self._plan()
+        metadata = self._document.metadata
+        raw_metadata = self._raw_metadata if metadata == self._base_metadata else self._layout_metadata(metadata)
+        content, raws = await off_loop(self._serialise, plan, raw_metadata)
+        digest = digest_of(content)
+        try:
+            self._journal.intend(digest, edits)
+            self._stamp = await self._place.write(content)
+        except (OSError, NotKept, OutOfReach) as error:
+            raise DocumentError(
+                f"{self._given} cannot be saved: {_why(error)}. The file is as it was; "
+                f"the changes are kept in {self._journal.path.name} until it can be."
+            ) from error
+        self._journal.saved(digest, edits)
+        self._raws = raws
+        self._base = {cell["id"]: cell for cell in plan}
+        self._base_metadata, self._raw_metadata = metadata, raw_metadata
+        self._saved_version = version
+
+    def _serialise(
+        self, plan: Sequence[Mapping[str, Any]], raw_metadata: str
+    ) -> tuple[bytes, dict[str, tuple[Mapping[str, Any], str]]]:
+        layout = self._text.layout
+        raws: dict[str, tuple[Mapping[str, Any], str]] = {}
+        for cell in plan:
+            known = self._raws.get(cell["id"])
+            same = known is not None and known[0] is cell
+            raws[cell["id"]] = known if known is not None and same else (cell, layout.dump_cell(cell))
+        text = layout.join([raw for _, raw in raws.values()], raw_metadata)
+        return text.encode("utf-8", "replace"), raws
+
+    def _layout_metadata(self, metadata: Mapping[str, Any]) -> str:
+        return self._text.layout.dump(metadata, self._text.layout.indent or "")
+
+
+def _refuse(edit: journal.Edit) -> None:
+    raise NotKept("The notebook is closed.", hint="Nothing was changed.")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return (error.message if isinstance(error, NotKept) else str(error)).rstrip(".")
+
+
+async def off_loop(call: Callable[..., T], *args: Any) -> T:
+    """Call in a thread; or here, where the interpreter is exiting and takes no more work for threads."""
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, call, *args)
+    except RuntimeError:
+        return call(*args)
+    return await done
+
+
+def digest_of(content: bytes) -> str:
+    """The sha256 by which a text is known."""
+    return hashlib.sha256(content).hexdigest()
