@@ -20,7 +20,7 @@ APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive 
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
 
-.PHONY: help demo test test-browser test-mcp test-all check format bench test-wheel constraints clean
+.PHONY: help demo test test-browser test-mcp test-servers test-all check format bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,8 +48,20 @@ $(MCP2)/.ready: pyproject.toml constraints.txt
 	@$(MCP2)/bin/python $(PIP_INSTALL) -c $(MCP2)/constraints.txt -e '.[mcp]' 'mcp>=2,<3' 'langchain[mcp]'
 	@touch $@
 
-# Tests that need npm's proxies (-m servers) will be a target of their own, which installs what they need and joins this list.
-test-all: check test test-browser test-mcp test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
+test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways; installs them
+	@$(BIN)/python -m pytest -m servers --ignore tests/integration/test_mcp_clients.py
+
+# Enterprise Gateway wants an older jupyter-client and jupyter-server than ours, so it has an environment of its own.
+build/servers/.ready: $(READY)
+	@command -v npm >/dev/null || { echo "Installing npm ..."; $(APT) update -qq && $(APT) install -y -qq npm >/dev/null; }
+	@echo "Installing JupyterHub, its proxy, and two gateways (minutes, once) ..."
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test,servers]'
+	@npm install --silent --no-fund --no-audit --prefix build/servers configurable-http-proxy@5
+	@$(BIN)/python -m venv build/enterprise
+	@build/enterprise/bin/python $(PIP_INSTALL) jupyter_enterprise_gateway==3.3.0 ipykernel
+	@touch $@
+
+test-all: check test test-browser test-mcp test-servers test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
 
 check: $(READY) ## Lint, check the format, check the types (what CI runs)
 	@$(BIN)/ruff check
@@ -86,7 +98,7 @@ test-wheel: $(READY) ## Build the wheel, install it elsewhere, import it and ren
 constraints: ## Renew constraints.txt with what resolves today
 	@$(find_python); echo "Resolving in build/constraints with $$python ..."; \
 	rm -rf build/constraints && mkdir -p build && "$$python" -m venv build/constraints
-	@build/constraints/bin/python $(PIP_INSTALL) '.[test]'
+	@build/constraints/bin/python $(PIP_INSTALL) '.[test,servers]'
 	@{ sed -n '/^#/p' constraints.txt; \
 		build/constraints/bin/python -m pip --disable-pip-version-check list --format freeze --exclude langchain-jupyter \
 			--exclude pip --exclude setuptools --exclude wheel; } > build/constraints.txt

@@ -14,6 +14,7 @@ from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.documents.server_folder import ServerFolder
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import ServerError
+from langchain_jupyter.hub import awake
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.kernels.remote import RemoteKernel
 from langchain_jupyter.lab import LabServer
@@ -60,6 +61,7 @@ class Reach:
             await self._own.start()
         server = JupyterServer(self._settings if self._settings is not None else self._own_settings())
         try:
+            await awake(server)
             return server, await server.capabilities()
         except BaseException:
             await server.close()

@@ -6,6 +6,7 @@ Source: https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
 from __future__ import annotations
 
 import asyncio
+import json as jsonlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,27 @@ class JupyterServer:
         except InvalidHandshake as error:
             raise ServerError(f"{self.url} does not speak WebSocket at {path}: {_name(error)}.") from error
         return WebSocket(connection)
+
+    async def events(self, path: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The server-sent events of a path, as JSON, until the server ends them.
+
+        Raises:
+            ServerUnreachable: Nobody answers.
+            ConnectionLost: The stream broke.
+            ServerRefused: 401 or 403.
+            ServerError: Any other status but 2xx.
+        """
+        try:
+            async with self._client.stream("GET", f"{self.url}{path}") as answer:
+                if not answer.is_success:
+                    raise self._refusal(answer.status_code, f"GET {path}", "")
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        yield jsonlib.loads(line.removeprefix("data:"))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            raise self._unreachable(error) from error
+        except httpx.TransportError as error:
+            raise ConnectionLost(f"GET {path} at {self.url}: the stream broke ({_name(error)}).") from error
 
     async def close(self) -> None:
         """Give the connections back. WebSockets are their owners' to close."""

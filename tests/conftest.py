@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from langchain_jupyter.lab import LabServer
+from tests import gateways
+from tests.hub import Hub
+from tests.servers import Child
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,30 @@ def lab(jupyter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     asyncio.run(lab.start())
     yield lab
     asyncio.run(lab.close())
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A JupyterHub that the whole test run shares; each test has a user of its own."""
+    hub = Hub(tmp_path_factory.mktemp("hub"))
+    asyncio.run(hub.child.start())
+    yield hub
+    asyncio.run(hub.child.close())
+
+
+@pytest.fixture(scope="session")
+def kernel_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """A Kernel Gateway that the whole test run shares."""
+    gateway = gateways.kernel_gateway(tmp_path_factory.mktemp("kernel-gateway"))
+    asyncio.run(gateway.start())
+    yield gateway
+    asyncio.run(gateway.close())
+
+
+@pytest.fixture(scope="session")
+def enterprise_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """An Enterprise Gateway that the whole test run shares, with kernels on this machine."""
+    gateway = gateways.enterprise_gateway(tmp_path_factory.mktemp("enterprise-gateway"))
+    asyncio.run(gateway.start())
+    yield gateway
+    asyncio.run(gateway.close())

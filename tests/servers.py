@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from langchain_jupyter.settings import ServerSettings
 
 _START_TIMEOUT = 60.0
-_STOP_TIMEOUT = 10.0
+_STOP_TIMEOUT = 30.0  # a hub stops its users' servers first
 
 
 def free_port() -> int:
@@ -75,8 +75,9 @@ class Child:
             while True:
                 assert self._process.poll() is None, self.log.read_text()
                 with contextlib.suppress(httpx.TransportError):
-                    await client.get(f"{self.settings.url}{self._ready}", timeout=5)
-                    return
+                    answer = await client.get(f"{self.settings.url}{self._ready}", timeout=5)
+                    if answer.is_success or answer.status_code in (401, 403):
+                        return
                 await asyncio.sleep(0.1)
 
     def signal(self, number: signal.Signals) -> None:

@@ -15,6 +15,7 @@ from langchain_jupyter.errors import (
     OutOfReach,
     ServerError,
 )
+from langchain_jupyter.hub import awake
 from langchain_jupyter.kernels.kernel import Channel, Message, truncated
 from langchain_jupyter.kernels.lease import Lease, Wanted, give_back, take
 from langchain_jupyter.kernels.line import SHUT_DOWN, Line
@@ -173,7 +174,9 @@ class RemoteKernel:
 
     async def _ready(self) -> bool:
         """Whether the kernel that we have is there; asked for if nothing was heard of it for a while."""
-        if self._line is None or self._end is not None or await self._line.settled() is not None:
+        if self._line is None or self._end is not None or not (self._line.up or self._waiting):
+            return False  # a line that is down is opened anew where no run hangs on it
+        if await self._line.settled() is not None:
             return False
         if self._silence > _QUIET:
             await self._look(self._line)
@@ -197,6 +200,7 @@ class RemoteKernel:
 
     async def _find(self) -> None:
         """Make sure that we have a kernel."""
+        await awake(self._server)
         if self._sessions is None:
             self._sessions = (await self._server.capabilities()).sessions
         if self._gone:

@@ -19,6 +19,8 @@ from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.kernels.remote import RemoteKernel
 from langchain_jupyter.lab import LabServer
 from langchain_jupyter.server import JupyterServer
+from tests.hub import Hub
+from tests.servers import Child
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,35 @@ async def remote(lab: LabServer) -> AsyncIterator[Case]:
     await server.close()
 
 
-IMPLEMENTATIONS = {"local": (local, "tmp_path"), "remote": (remote, "lab")}
+@asynccontextmanager
+async def behind_hub(hub: Hub) -> AsyncIterator[Case]:
+    settings = await hub.settings("contract")
+    folder = Path(tempfile.mkdtemp(dir=hub.root / "contract"))
+    server = JupyterServer(settings)
+    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10)
+    await server.close()
+
+
+@asynccontextmanager
+async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
+    server = JupyterServer(gateway.settings)
+    yield Case(RemoteKernel(server, path="analysis.ipynb"), gateway.log.parent, noticed=10)
+    await server.close()
+
+
+IMPLEMENTATIONS = [
+    pytest.param((local, "tmp_path"), id="local"),
+    pytest.param((remote, "lab"), id="lab"),
+    pytest.param((behind_hub, "hub"), id="hub", marks=pytest.mark.servers),
+    pytest.param((of_gateway, "kernel_gateway"), id="kernel_gateway", marks=pytest.mark.servers),
+    pytest.param((of_gateway, "enterprise_gateway"), id="enterprise_gateway", marks=pytest.mark.servers),
+]
 """How a kernel is made, and the fixture of what runs it."""
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
 def host(request: pytest.FixtureRequest) -> tuple[Callable[[Any], AbstractAsyncContextManager[Case]], Any]:
-    make, fixture = IMPLEMENTATIONS[request.param]
+    make, fixture = request.param
     return make, request.getfixturevalue(fixture)
 
 

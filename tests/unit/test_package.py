@@ -23,7 +23,7 @@ LAYERS = [
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"}
     | {"listing"},
-    {"server", "lab"},
+    {"server", "lab", "hub"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session", "undo"},
     {"backends", "reach", "isolation", "workspace"},
