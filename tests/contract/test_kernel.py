@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_kernel_client import JupyterKernelClient
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.kernels.client import ClientKernel
 from langchain_jupyter.kernels.kernel import Kernel, Message
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.kernels.remote import RemoteKernel
@@ -30,11 +32,13 @@ class Case:
     Attributes:
         folder: Where its code runs.
         noticed: Seconds within which the death of its process is noticed.
+        revives: Whether it can start again after that.
     """
 
     kernel: Kernel
     folder: Path
     noticed: float
+    revives: bool = True
 
 
 @asynccontextmanager
@@ -66,9 +70,17 @@ async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
     await server.close()
 
 
+@asynccontextmanager
+async def client(lab: LabServer) -> AsyncIterator[Case]:
+    folder = Path(tempfile.mkdtemp(dir=lab.root))
+    theirs = JupyterKernelClient(server_url=lab.settings.url, token=lab.settings.token.get_secret_value())
+    yield Case(ClientKernel(theirs, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10, revives=False)
+
+
 IMPLEMENTATIONS = [
     pytest.param((local, "tmp_path"), id="local"),
     pytest.param((remote, "lab"), id="lab"),
+    pytest.param((client, "lab"), id="client"),
     pytest.param((behind_hub, "hub"), id="hub", marks=pytest.mark.servers),
     pytest.param((of_gateway, "kernel_gateway"), id="kernel_gateway", marks=pytest.mark.servers),
     pytest.param((of_gateway, "enterprise_gateway"), id="enterprise_gateway", marks=pytest.mark.servers),
@@ -144,12 +156,17 @@ async def test_death_is_noticed_in_time_and_told(case: Case, death: str) -> None
     assert kernel.info.state == "dead"
 
 
-async def test_a_dead_kernel_refuses_and_starts_again(kernel: Kernel) -> None:
+async def test_a_dead_kernel_refuses_and_starts_again(case: Case) -> None:
+    kernel = case.kernel
     with pytest.raises(KernelDied):
         await messages(kernel, "import os; os._exit(1)")
     with pytest.raises(KernelDied):
         await messages(kernel, "1")
 
+    if not case.revives:
+        with pytest.raises(KernelStartError, match="make a new one"):
+            await kernel.start()
+        return
     await kernel.start()
 
     assert await value(kernel, "6 * 7") == "42"
