@@ -71,17 +71,18 @@ def _text(data: Mapping[str, Any], pictured: bool) -> str:
     return "" if pictured else plain
 
 
-def html_text(html: str) -> str:
-    """HTML reduced to text; tables stay tables. Only the first 200,000 characters are read."""
+def html_text(full: str) -> str:
+    """HTML reduced to text; tables stay tables. Only the first 200,000 characters are read, and a last line says so."""
     import markdownify
 
-    html = re.sub(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", "", html[:_HTML], flags=re.IGNORECASE | re.DOTALL)
+    html = re.sub(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", "", full[:_HTML], flags=re.IGNORECASE | re.DOTALL)
     try:
         text: str = markdownify.markdownify(html, heading_style="ATX", escape_misc=False, escape_underscores=False)
     except (RecursionError, ValueError, AssertionError):
         # Beautiful Soup walks a document by recursion, and html.parser gives up on some broken declarations.
         text = _TAG.sub(" ", html)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    cut = f"\n[HTML of {len(full):,} characters; the rest after {_HTML:,} was not read]" if len(full) > _HTML else ""
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + cut
 
 
 def _other(mime: str, value: Any) -> Other:

@@ -22,6 +22,8 @@ _OUTLINE = 4_000
 _DIFF = 1_500
 _CLIP = 80
 _COMPARED = 200_000
+_LISTED = 500
+"""Cells in the artifact, which is checkpointed with each step."""
 
 
 def render_outline(info: NotebookInfo, rows: Sequence[Row], *, budget: int = _OUTLINE) -> Rendered:
@@ -41,7 +43,8 @@ def render_outline(info: NotebookInfo, rows: Sequence[Row], *, budget: int = _OU
         "path": info.path,
         "saved": info.saved,
         "kernel": {"name": info.kernel.name, "language": info.kernel.language, "state": info.kernel.state},
-        "cells": [{"cell": cell.id, "type": cell.cell_type, "state": state} for cell, _, state in rows],
+        "cells": [{"cell": cell.id, "type": cell.cell_type, "state": state} for cell, _, state in rows[:_LISTED]],
+        "total": len(rows),
     }
     return Rendered(content_of([first, *lines]), artifact)
 

@@ -37,10 +37,11 @@ def render_output(
         return _picture(ref, kept.mime, kept.content, limits)
     total = len(Rows.of(kept.content))
     if find:
-        count, rows = search(kept.content, find, start, lines)
+        count, rows = search(kept.content, find, start, lines and lines + 1)
         first = f"[{ref}: {count:,} matching {'line' if count == 1 else 'lines'} of {total:,}]"
-        shown = _fitting([(number, f"{number}: {neutral(printable(row))}") for number, row in rows], limits)
-        following = search(kept.content, find, shown[-1][0] + 1, 1)[1] if shown else rows
+        texts = [(number, f"{number}: {neutral(printable(row))}") for number, row in rows[:lines]]
+        shown = _fitting(texts, limits)
+        following = rows[len(shown) :]
     else:
         rows = window(kept.content, start, lines)
         first = f"[{ref}: {total:,} {'line' if total == 1 else 'lines'}]"

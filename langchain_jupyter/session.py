@@ -390,6 +390,17 @@ class NotebookSession:
         Raises:
             Busy: Naming the cell that runs.
         """
+        if self._turn.locked():
+            await self._queue()
+        else:
+            await self._turn.acquire()
+        try:
+            await self._ready()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    async def _queue(self) -> None:
         ahead = asyncio.ensure_future(self._turn.acquire())
         left = asyncio.ensure_future(self.executions.unattended.wait())
         try:
@@ -398,7 +409,6 @@ class NotebookSession:
             if not ahead.done() and run is not None:
                 raise self._busy(run)
             await ahead
-            await self._ready()
         except BaseException:
             if not ahead.cancel() and not ahead.cancelled():
                 self._turn.release()

@@ -8,7 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from langchain_jupyter.documents.recovery import JournalFile
+from langchain_jupyter.documents.recovery import JournalFile, lock
 from langchain_jupyter.documents.whole import WholeStore, off_loop
 from langchain_jupyter.errors import DocumentError
 
@@ -49,6 +49,7 @@ class LocalFile:
             DocumentError: No such folder, or a folder itself.
         """
         self._path = await off_loop(_located, self._path, self._given)
+        await off_loop(_remove_leftovers, self._path)
         return JournalFile(self._path)
 
     async def stamp(self) -> tuple[int, ...] | None:
@@ -110,11 +111,12 @@ def _replace(path: Path, content: bytes) -> tuple[int, ...] | None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(fd, "wb") as file:
-            _copy_permissions(path, file.fileno())
+            lock(fd)  # or another process takes it for a leftover
+            _copy_permissions(path, fd)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.fsync(fd)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -125,6 +127,17 @@ def _replace(path: Path, content: bytes) -> tuple[int, ...] | None:
     finally:
         os.close(folder)
     return _stamp(path)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while it saved has left beside the file; one that saves holds its lock."""
+    journal = f".{path.name}.journal.new"
+    for entry in list(os.scandir(path.parent)):
+        temporary = entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp")
+        if temporary or entry.name == journal:
+            with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                if lock(file.fileno()):
+                    os.unlink(entry.path)
 
 
 def _copy_permissions(path: Path, fd: int) -> None:

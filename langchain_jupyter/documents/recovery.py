@@ -99,7 +99,7 @@ class JournalFile:
             return [], True
         except OSError as error:
             raise NotKept(f"{self.path} cannot be read: {error.strerror}.") from error
-        if not _lock(fd):
+        if not lock(fd):
             os.close(fd)
             return [], True
         with os.fdopen(fd, "rb") as file:
@@ -139,7 +139,7 @@ class JournalFile:
         """The journal in its place, locked; an empty one if there was none."""
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not _lock(fd):
+            if not lock(fd):
                 os.close(fd)
                 name = self.path.name.removeprefix(".").removesuffix(".journal")
                 raise NotKept(f"Another process is editing {name}.", hint="Nothing was changed.")
@@ -153,7 +153,7 @@ class JournalFile:
         temporary = self.path.with_name(self.path.name + ".new")
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _lock(fd)
+            lock(fd)
             os.ftruncate(fd, 0)
             _write_all(fd, _line({"langchain_jupyter_journal": _VERSION, "base": base}) + b"".join(lines))
             os.replace(temporary, self.path)
@@ -174,7 +174,8 @@ def _write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
-def _lock(fd: int) -> bool:
+def lock(fd: int) -> bool:
+    """Hold a file as long as it is open; whether nobody else does."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -117,7 +118,8 @@ class ReadOutput(JupyterTool):
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         ref = arguments["output"].strip()
-        return render_output(
+        return await asyncio.to_thread(  # a large image takes most of a second
+            render_output,
             ref,
             call.session.references.get(ref),
             find=arguments["find"],

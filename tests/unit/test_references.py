@@ -131,7 +131,7 @@ def test_a_pattern_that_backtracks_without_end_is_stopped() -> None:
     with pytest.raises(InvalidArgument, match="nested repeats"):
         search("a" * 60 + "b", "/^(a|aa)+$/", 0, 1)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("find", ["/(/", "/[/", "/a{2,1}/", "", "x" * 501])
