@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,21 +48,57 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+class Disk:
+    """A file system of 64 kB, that is filled by a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        with suppress(OSError), open(self._ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+    def forbid(self) -> None:
+        """Let nobody write in the folder."""
+        subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
+
+
+class Limits(Disk):
+    """For those who may not mount one: no file may grow, and the folder is closed by its permissions."""
+
+    _usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._usual[1]))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._usual)
+
+    def forbid(self) -> None:
+        if os.geteuid() == 0:
+            pytest.skip("this root may not mount a file system, and permissions do not bind it")
+        self.folder.chmod(0o555)
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own; needs root, and fails (it does not skip) without."""
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk that can be full: a file system of its own for root, limits for everybody else."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Write until the disk is full."""
-    with suppress(OSError), open(ballast, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    disk = Disk(folder) if mounted else Limits(folder)
+    yield disk
+    if mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+    else:
+        disk.free()
+        folder.chmod(0o755)
 
 
 async def test_opening_never_writes(path: Path) -> None:
@@ -229,10 +266,10 @@ async def test_a_read_only_file_keeps_its_content_and_the_edit_its_journal(path:
     assert sources(path)["one"] == "new"
 
 
-async def test_in_a_read_only_folder_an_edit_is_refused(small_disk: Path) -> None:
-    path = small_disk / "a.ipynb"
+async def test_in_a_read_only_folder_an_edit_is_refused(disk: Disk) -> None:
+    path = disk.folder / "a.ipynb"
     write(path, code("one", "1"))
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    disk.forbid()
     store = FileStore(path)
     document = await store.open()
 
@@ -244,24 +281,152 @@ async def test_in_a_read_only_folder_an_edit_is_refused(small_disk: Path) -> Non
     assert sources(path) == {"one": "1"}
 
 
-async def test_on_a_full_disk_an_edit_is_refused_and_later_works(small_disk: Path) -> None:
-    path, ballast = small_disk / "a.ipynb", small_disk / "ballast"
+async def test_on_a_full_disk_an_edit_is_refused_and_later_works(disk: Disk) -> None:
+    path = disk.folder / "a.ipynb"
     write(path, code("one", "1"))
     before = path.read_bytes()
     store = FileStore(path)
     document = await store.open()
-    fill(ballast)
+    disk.fill()
 
     with pytest.raises(NotKept):
         document.set_source("one", "new")
 
     assert document.source("one") == "1"
     assert path.read_bytes() == before
-    ballast.unlink()
+    disk.free()
     document.set_source("one", "later")
     await store.close()
     assert sources(path) == {"one": "later"}
-    assert os.listdir(small_disk) == ["a.ipynb"]
+    assert os.listdir(disk.folder) == ["a.ipynb"]
+
+
+async def test_a_disk_that_fills_between_an_edit_and_the_save_costs_neither(disk: Disk, monkeypatch: Any) -> None:
+    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
+    path = disk.folder / "a.ipynb"
+    write(path, code("one", "1"))
+    before = path.read_bytes()
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "accepted")
+    disk.fill()
+
+    with pytest.raises(DocumentError, match="cannot be saved"):
+        await store.save()
+
+    assert (path.read_bytes(), document.source("one"), store.saved) == (before, "accepted", False)
+    disk.free()
+    await store.close()
+    assert sources(path) == {"one": "accepted"}
+    assert os.listdir(disk.folder) == ["a.ipynb"]
+
+
+async def test_a_process_that_dies_with_the_disk_full_loses_no_accepted_edit(disk: Disk, monkeypatch: Any) -> None:
+    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
+    path = disk.folder / "a.ipynb"
+    write(path, code("one", "1"))
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "accepted")
+    disk.fill()
+    with pytest.raises(DocumentError):
+        await store.close()
+    disk.free()
+
+    again = FileStore(path)
+    document = await again.open()
+    await again.close()
+
+    assert sources(path) == {"one": "accepted"}
+
+
+def running(text: str) -> list[dict[str, Any]]:
+    return [{"output_type": "stream", "name": "stdout", "text": text}]
+
+
+async def conflicting(path: Path, ours: Any, *theirs: dict[str, Any]) -> tuple[DocumentConflict, FileStore]:
+    """The conflict of a change of ours with what others have written."""
+    store = FileStore(path)
+    ours(await store.open())
+    write(path, *theirs)
+    with pytest.raises(DocumentConflict) as caught:
+        await store.save()
+    return caught.value, store
+
+
+async def test_their_deletion_stands_against_our_edit_which_is_kept_beside(path: Path) -> None:
+    conflict, store = await conflicting(
+        path, lambda d: d.set_source("one", "ours"), code("two", "2"), code("three", "3")
+    )
+    await store.close()
+
+    assert conflict.cells == ("one",)
+    assert sources(path) == {"two": "2", "three": "3"}
+    assert sources(Path(conflict.copy))["one"] == "ours"
+
+
+async def test_their_edit_stands_against_our_deletion(path: Path) -> None:
+    conflict, store = await conflicting(
+        path, lambda d: d.delete("one"), code("one", "theirs"), code("two", "2"), code("three", "3")
+    )
+    await store.close()
+
+    assert conflict.cells == ("one",)
+    assert sources(path) == {"one": "theirs", "two": "2", "three": "3"}
+
+
+async def test_outputs_that_both_have_written_clash(path: Path) -> None:
+    theirs = code("one", "1") | {"outputs": running("theirs"), "execution_count": 5}
+    conflict, store = await conflicting(
+        path, lambda d: d.set_outputs("one", running("ours"), 4), theirs, code("two", "2"), code("three", "3")
+    )
+    await store.close()
+
+    cell, copy = (nbformat.read(file, as_version=4).cells[0] for file in (path, conflict.copy))
+    assert conflict.cells == ("one",)
+    assert (cell.outputs[0].text, cell.execution_count) == ("theirs", 5)
+    assert (copy.outputs[0].text, copy.execution_count) == ("ours", 4)
+
+
+async def test_metadata_that_both_have_written_clash(path: Path) -> None:
+    theirs = code("one", "1") | {"metadata": {"mark": "theirs"}}
+    conflict, store = await conflicting(
+        path, lambda d: d.set_metadata("one", "mark", "ours"), theirs, code("two", "2"), code("three", "3")
+    )
+    await store.close()
+
+    assert conflict.cells == ("one",)
+    assert nbformat.read(path, as_version=4).cells[0].metadata == {"mark": "theirs"}
+    assert nbformat.read(conflict.copy, as_version=4).cells[0].metadata == {"mark": "ours"}
+
+
+async def test_the_same_metadata_from_both_is_no_clash(path: Path) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    document.set_metadata("one", "mark", "same")
+    write(path, code("one", "1") | {"metadata": {"mark": "same"}}, code("two", "2"), code("three", "3"))
+
+    await store.close()
+
+    assert nbformat.read(path, as_version=4).cells[0].metadata == {"mark": "same"}
+
+
+async def test_metadata_of_a_cell_survive_a_kill(path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
+    store = FileStore(path)
+    document = await store.open()
+    document.set_metadata("one", "mark", {"a": [1]})
+    document.set_metadata("two", "mark", 1)
+    document.set_metadata("two", "mark", None)
+    store._autosave.cancel()
+    store._journal.close()  # as the end of the process does
+
+    again = FileStore(path)
+    document = await again.open()
+    await again.close()
+
+    assert [document.cell(i).metadata for i in ("one", "two")] == [{"mark": {"a": [1]}}, {}]
+    assert nbformat.read(path, as_version=4).cells[0].metadata == {"mark": {"a": [1]}}
 
 
 async def test_a_second_process_is_refused_while_edits_are_unsaved(path: Path, monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from langchain_jupyter.documents import whole
+from langchain_jupyter.documents import recovery, whole
 from langchain_jupyter.documents.file import FileStore
 
 CHILD = """
@@ -97,3 +97,21 @@ async def test_a_kill_between_the_renaming_and_the_new_journal_repeats_nothing(t
     assert [document.source(i) for i in document.ids] == ["four"]
     await again.close()
     assert not again._journal.path.exists()
+
+
+async def test_what_a_killed_save_left_is_removed_at_the_next_opening_and_a_save_under_way_is_not(
+    tmp_path: Path,
+) -> None:
+    path = an_empty_notebook(tmp_path / "a.ipynb")
+    left = [tmp_path / ".a.ipynb.x1y2.tmp", tmp_path / ".a.ipynb.journal.new"]
+    others = [tmp_path / ".b.ipynb.x1y2.tmp", tmp_path / ".a.ipynb.tmp.txt", tmp_path / ".a.ipynb.busy.tmp"]
+    for file in [*left, *others]:
+        file.write_text("half")
+
+    with others[-1].open("rb") as saving:
+        assert recovery.lock(saving.fileno())  # as a process that saves does
+        store = FileStore(path)
+        await store.open()
+        await store.close()
+
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
