@@ -6,6 +6,7 @@ import pytest
 import regex
 
 from langchain_jupyter.errors import InvalidArgument, OutputNotFound, SettingsError
+from langchain_jupyter.mime import html_text
 from langchain_jupyter.reading import render_output
 from langchain_jupyter.references import Kept, References, matcher, search, window
 from langchain_jupyter.settings import OutputLimits
@@ -174,3 +175,23 @@ def test_limits_that_cannot_work_are_refused(limits: dict[str, int]) -> None:
 
 def test_the_pattern_library_is_the_one_with_timeouts() -> None:
     assert regex.compile("a").search("a", timeout=1) is not None
+
+
+def test_matching_lines_are_paged_through_to_the_end() -> None:
+    kept, limits = Kept("text/plain", ROWS), OutputLimits()
+    pages, start = [], 0
+
+    while start is not None:
+        page = render_output("o1", kept, find="/7$/", start=start, lines=3, limits=limits)
+        pages.append(page.artifact["shown"])
+        start = page.artifact["next"]
+
+    assert sum(pages, []) == [number for number, row in enumerate(ROWS.splitlines()) if row.endswith("7")]
+    assert all(len(page) == 3 for page in pages[:-1])
+
+
+def test_html_that_is_too_long_says_how_much_was_not_read() -> None:
+    text = html_text("<p>word</p>" * 30_000)
+
+    assert text.endswith("[HTML of 330,000 characters; the rest after 200,000 was not read]")
+    assert "not read" not in html_text("<p>word</p>")

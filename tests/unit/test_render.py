@@ -602,6 +602,7 @@ def test_an_outline_of_many_cells_is_head_and_tail() -> None:
 
     result = render_outline(info, [(cell, cell.id[:4], state_of(cell)) for cell in notebook(900)], budget=600)
 
+    assert (len(result.artifact["cells"]), result.artifact["total"]) == (500, 900)  # a checkpoint holds it
     check("render/outline_long", text_of(result))
     assert len(text_of(result)) <= 600
 
