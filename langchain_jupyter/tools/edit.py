@@ -48,8 +48,8 @@ class EditArgs(ToolArgs):
     """Arguments of edit_cell_source."""
 
     cell: str = Field(description=CELL)
-    old: str = Field(description="Text that stands there exactly once")
-    new: str = Field(description="Text to put in its place")
+    old: str = Field(description="Text to replace; must stand in the cell exactly once")
+    new: str = Field(description="Text in its place")
     run: bool = Field(default=False, description=RUN)
 
 
@@ -116,7 +116,7 @@ class EditCellSource(JupyterTool):
 
     effect = "edit"
     name: str = "edit_cell_source"
-    description: str = "Replace a text that stands exactly once in a cell; shows what changed."
+    description: str = "Replace a part of the source of a cell; shows what changed."
     args_schema: type[BaseModel] = EditArgs
 
     def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:

@@ -35,7 +35,7 @@ class RestartKernel(JupyterTool):
 
     effect = "kernel"
     name: str = "restart_kernel"
-    description: str = "Restart the kernel: all variables are lost."
+    description: str = "Restart the kernel: what runs is ended, all variables are lost."
     args_schema: type[BaseModel] = NoArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:

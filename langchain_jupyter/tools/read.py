@@ -15,7 +15,7 @@ from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
 
 CELL = "Cell handle from get_notebook_info"
-FIND = "Text, or /regular expression/"
+FIND = "text, or /regular expression/"
 
 
 class NoArgs(ToolArgs):
@@ -25,9 +25,9 @@ class NoArgs(ToolArgs):
 class ReadAllCellsArgs(ToolArgs):
     """Arguments of read_all_cells."""
 
-    find: str = Field(default="", description=f"Keep cells with this in source or output: {FIND}")
-    start: int = Field(default=0, description="Position of the first cell")
-    limit: int = Field(default=0, description="Most cells; 0 = as many as fit")
+    find: str = Field(default="", description=f"Only cells with this in source or output: {FIND}")
+    start: int = Field(default=0, description="Position of the first cell, from 0")
+    limit: int = Field(default=0, description="How many cells; 0 = as many as fit")
     outputs: bool = Field(default=True, description="With outputs")
 
 
@@ -40,10 +40,10 @@ class ReadCellArgs(ToolArgs):
 class ReadOutputArgs(ToolArgs):
     """Arguments of read_output."""
 
-    output: str = Field(description='Reference such as "o3"')
-    find: str = Field(default="", description=FIND)
+    output: str = Field(description='Reference of a cut output or an image, such as "o3"')
+    find: str = Field(default="", description=f"Only lines with this: {FIND}")
     start: int = Field(default=0, description="First line, from 0")
-    lines: int = Field(default=60, description="Most lines")
+    lines: int = Field(default=60, description="How many lines")
 
 
 class GetNotebookInfo(JupyterTool):
@@ -113,7 +113,7 @@ class ReadOutput(JupyterTool):
 
     effect = "read"
     name: str = "read_output"
-    description: str = "A part of an output that was cut: a window of lines, or those that match; or an image."
+    description: str = "More of an output that was cut: a window of its lines, or the lines that match; or an image."
     args_schema: type[BaseModel] = ReadOutputArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:

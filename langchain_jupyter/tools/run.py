@@ -48,8 +48,8 @@ class RunCodeArgs(ToolArgs):
 class WaitArgs(ToolArgs):
     """Arguments of wait_for_execution."""
 
-    execution: str = Field(description='Reference such as "e7"')
-    timeout: float = Field(default=30, description="Seconds")
+    execution: str = Field(description='Reference that a `running` answer gives, such as "e7"')
+    timeout: float = Field(default=30, description="Seconds to wait at most")
 
 
 class AppendExecuteCodeCell(JupyterTool):
@@ -108,7 +108,7 @@ class ExecuteCellWithProgress(JupyterTool):
 
     effect = "run"
     name: str = "execute_cell_with_progress"
-    description: str = "Run a code cell that stands in the notebook. Long runs answer `running` and go on."
+    description: str = "Run a code cell of the notebook. A long run answers `running` and goes on."
     args_schema: type[BaseModel] = RunCellArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
@@ -128,7 +128,7 @@ class RunCode(JupyterTool):
 
     effect = "run"
     name: str = "run_code"
-    description: str = "Run scratch code in the kernel; nothing is added to the notebook."
+    description: str = "Run scratch code in the kernel, on its variables; nothing is added to the notebook."
     args_schema: type[BaseModel] = RunCodeArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
