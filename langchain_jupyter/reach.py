@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path, PurePath, PurePosixPath
 
 from langchain_jupyter.backends import Backend, Documents, LocalDocuments, LocalKernels
+from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.room import RoomStore
@@ -108,6 +109,8 @@ class ServerDocuments:
         location = self.location(path)
         if can.collaboration:
             return RoomStore(server, location, collaborator=self._collaborator)
+        if can.contents:
+            return ContentsStore(server, location)
         raise ServerError(
             f"{server.url} keeps no notebooks: it has neither collaboration nor contents, as a gateway has not. "
             "Leave server_url out for a file on this machine, and give the gateway as runtime_url."

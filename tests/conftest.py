@@ -12,7 +12,7 @@ import pytest
 from langchain_jupyter.lab import LabServer
 from tests import gateways
 from tests.hub import Hub
-from tests.servers import Child
+from tests.servers import Child, jupyter_server
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +66,13 @@ def enterprise_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chi
     asyncio.run(gateway.start())
     yield gateway
     asyncio.run(gateway.close())
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
+    """A Jupyter server without collaboration that the whole test run shares, and its folder."""
+    root = tmp_path_factory.mktemp("bare")
+    server = jupyter_server(root)
+    asyncio.run(server.start())
+    yield server, root
+    asyncio.run(server.close())

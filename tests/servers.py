@@ -123,7 +123,7 @@ def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") ->
     command = [
         *(sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
         *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}", "--ServerApp.open_browser=False"),
-        *("--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", *options),
+        *("--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={'jupyter_server_ydoc': False}", *options),
     ]
     settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
     return Child(command, settings, log=root / "server.log", env={"JUPYTER_TOKEN": token})

@@ -17,6 +17,7 @@ from typing import Any
 from pycrdt import Map, MapEvent
 
 from langchain_jupyter.documents import format as ipynb
+from langchain_jupyter.documents.contents import RemoteFile
 from langchain_jupyter.documents.journal import Edit
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator, cursor_at_end
@@ -422,31 +423,12 @@ class RoomStore:
 
     async def _create(self) -> bool:
         """Make the notebook where there is none; whether it was made."""
-        at = PurePosixPath(self._given.strip("/"))
-        if await self._exists(str(at)):
+        file = RemoteFile(self._server, self._given)
+        if await file.exists():
             return False
-        if at.parent.name and not await self._exists(str(at.parent)):
-            raise DocumentError(f"There is no folder {at.parent} on {self._server.url}. Make it, or give another path.")
-        await self._put(str(at), ipynb.dump([]))
+        await file.check_folder()
+        await file.write(ipynb.dump([]).encode())
         return True
-
-    async def _exists(self, path: str) -> bool:
-        try:
-            await self._server.get(f"/api/contents/{quoted(path)}", params={"content": 0})
-        except ServerRefused:
-            raise
-        except ServerError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
-
-    async def _put(self, path: str, text: str) -> None:
-        await self._server.request(
-            "PUT",
-            f"/api/contents/{quoted(path)}",
-            json={"type": "notebook", "format": "json", "content": json.loads(text)},
-        )
 
     def _take_out_the_empty_cell(self) -> None:
         """The room puts one into a notebook without cells."""
@@ -469,16 +451,11 @@ class RoomStore:
 
     async def _set_aside(self, cells: Sequence[Mapping[str, Any]]) -> str:
         """Write the notebook as we had it beside the one on the server, or on this machine if that fails."""
-        at = PurePosixPath(self._path_now().strip("/"))
-        number = 1
         try:
-            while await self._exists(copy := str(at.with_name(f"{at.stem}.conflict-{number}{at.suffix}"))):
-                number += 1
-            await self._put(copy, ipynb.dump(cells))
+            return await RemoteFile(self._server, self._path_now()).set_aside(ipynb.dump(cells))
         except JupyterError as error:
             logger.info("the copy cannot be written to the server: %s", error)
             return self._keep_here(cells)
-        return copy
 
     def _keep_here(self, cells: Sequence[Mapping[str, Any]]) -> str:
         stem = PurePosixPath(self._given).stem

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 import nbformat
 import pytest
 
+from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.notebook import NotebookDocument
@@ -28,6 +29,7 @@ from langchain_jupyter.errors import DocumentConflict, NotKept
 from langchain_jupyter.lab import LabServer
 from langchain_jupyter.outputs import Outputs
 from langchain_jupyter.server import JupyterServer
+from tests.servers import Child
 
 Notebook: TypeAlias = dict[str, Any]
 """nbformat 4.5, multi-line strings joined."""
@@ -77,6 +79,9 @@ class Place(Protocol):
     async def stands(self) -> Notebook:
         """The notebook as others read it now."""
 
+    def aside(self, copy: str) -> str:
+        """The text that a conflict has set aside."""
+
 
 class FilePlace:
     """An .ipynb file, and an editor that writes the whole of it."""
@@ -96,6 +101,9 @@ class FilePlace:
         notebook = nbformat.read(self._path, as_version=4)
         nbformat.validate(notebook)
         return json.loads(json.dumps(notebook))
+
+    def aside(self, copy: str) -> str:
+        return Path(copy).read_text(encoding="utf-8")
 
 
 class RoomPlace:
@@ -119,6 +127,27 @@ class RoomPlace:
         nbformat.validate(notebook)
         return json.loads(json.dumps(notebook))
 
+    def aside(self, copy: str) -> str:
+        return (self._path.parent / copy).read_text(encoding="utf-8")
+
+
+class ContentsPlace(FilePlace):
+    """A server without rooms, and an editor on its machine."""
+
+    def __init__(self, server: JupyterServer, root: Path, state: Path) -> None:
+        folder = root / uuid.uuid4().hex
+        folder.mkdir()
+        super().__init__(folder)
+        self._server = server
+        self._root = root
+        self._state = state
+
+    def store(self) -> DocumentStore:
+        return ContentsStore(self._server, str(self._path.relative_to(self._root)), state=self._state)
+
+    def aside(self, copy: str) -> str:
+        return (self._root / copy).read_text(encoding="utf-8")
+
 
 @asynccontextmanager
 async def a_file(folder: Path) -> AsyncIterator[Place]:
@@ -132,8 +161,17 @@ async def a_room(lab: LabServer) -> AsyncIterator[Place]:
     await server.close()
 
 
+@asynccontextmanager
+async def on_a_server(bare: tuple[Child, Path], state: Path) -> AsyncIterator[Place]:
+    child, root = bare
+    server = JupyterServer(child.settings)
+    yield ContentsPlace(server, root, state)
+    await server.close()
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Place]]] = {
     "file": lambda request: a_file(request.getfixturevalue("tmp_path")),
+    "contents": lambda request: on_a_server(request.getfixturevalue("bare"), request.getfixturevalue("tmp_path")),
     "room": lambda request: a_room(request.getfixturevalue("lab")),
 }
 
@@ -307,7 +345,7 @@ async def test_of_two_changes_of_one_source_none_is_lost(place: Place) -> None:
         try:
             await store.save()
         except DocumentConflict as conflict:
-            aside = Path(conflict.copy).read_text(encoding="utf-8")
+            aside = place.aside(conflict.copy)
 
     source = applied(lambda _: None, await place.stands())["cells"][2]["source"]
     assert "theirs" in source
