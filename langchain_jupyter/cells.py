@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_jupyter.errors import InvalidArgument
 from langchain_jupyter.fences import fenced, printable
@@ -13,13 +13,14 @@ from langchain_jupyter.references import Kept, References, matcher
 from langchain_jupyter.render import Blocks, Rendered, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_jupyter.models import Cell
+    from langchain_jupyter.models import Cell, Standing
     from langchain_jupyter.settings import OutputLimits
     from langchain_jupyter.tracebacks import CellOf
 
-CellState: TypeAlias = Literal["running", "error", "not run", "ok"]
+States: TypeAlias = "Mapping[str, Standing]"
+"""Where cells stand, by id; of a cell that is not in it, the cell itself tells."""
 
 _SOURCE = -1
 _LAST_LINE = 120
@@ -34,6 +35,7 @@ def render_cell(
     limits: OutputLimits,
     references: References,
     cell_of: CellOf,
+    states: States | None = None,
 ) -> Rendered:
     """One cell: its type and state, source, outputs.
 
@@ -45,10 +47,11 @@ def render_cell(
         limits: Bounds of the result.
         references: Keeps what is cut.
         cell_of: Names the cells of a traceback.
+        states: Where the cells stand.
     """
-    first = f"{_title(cell, handle)} · cell {position} of {total}"[: limits.per_call]
+    first = f"{_title(cell, handle, states)} · cell {position} of {total}"[: limits.per_call]
     drawing = Drawing(limits, references)
-    sheet = _sheet(cell, first, limits.per_call, drawing, references, cell_of)
+    sheet = _sheet(cell, first, limits.per_call, drawing, references, cell_of, states=states)
     return Rendered(content_of(sheet.blocks), sheet.facts, (cell.id,) if sheet.whole else ())
 
 
@@ -63,6 +66,7 @@ def render_cells(
     limits: OutputLimits,
     references: References,
     cell_of: CellOf,
+    states: States | None = None,
 ) -> Rendered:
     """Cells in order, as many as fit, and how to go on. A cell is shown as a whole or left for the next call.
 
@@ -76,6 +80,7 @@ def render_cells(
         limits: Bounds of the result.
         references: Keeps what is cut.
         cell_of: Names the cells of a traceback.
+        states: Where the cells stand.
 
     Raises:
         InvalidArgument: `find` is not valid or takes too long, or `start` or `limit` is out of range.
@@ -90,8 +95,8 @@ def render_cells(
     room = budget
     for position in wanted[: limit or None]:
         cell = cells[position]
-        title = f"{position} {_title(cell, handle_of(cell.id))}"[:budget]
-        sheet = _sheet(cell, title, budget, drawing, references, cell_of, outputs=outputs)
+        title = f"{position} {_title(cell, handle_of(cell.id), states)}"[:budget]
+        sheet = _sheet(cell, title, budget, drawing, references, cell_of, outputs=outputs, states=states)
         room -= length(sheet.blocks)
         if sheets and room < 0:
             break
@@ -109,8 +114,16 @@ def render_cells(
     return Rendered(content_of(blocks), artifact, tuple(sheet.cell.id for sheet in sheets if sheet.whole))
 
 
-def state_of(cell: Cell) -> CellState:
-    """What became of a code cell; cells of other types are "not run"."""
+def state_of(cell: Cell, states: States | None = None) -> str:
+    """Where a code cell stands, with the reason where there is one; cells of other types are "not run".
+
+    Args:
+        cell: Which one.
+        states: See `States`.
+    """
+    if states and cell.id in states:
+        standing = states[cell.id]
+        return f"{standing.state} ({standing.why})" if standing.why else standing.state
     if cell.running:
         return "running"
     if any(output["output_type"] == "error" for output in cell.outputs):
@@ -127,12 +140,14 @@ class _Sheet:
         blocks: Title, source, outputs.
         whole: Whether the source is all there.
         parts: Its outputs, as they were drawn.
+        state: Where it stands.
     """
 
     cell: Cell
     blocks: Blocks
     whole: bool
     parts: list[Part]
+    state: str
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -140,7 +155,7 @@ class _Sheet:
         return {
             "cell": self.cell.id,
             "cell_type": self.cell.cell_type,
-            "state": state_of(self.cell),
+            "state": self.state,
             "execution_count": self.cell.execution_count,
             "outputs": records(self.cell.outputs, self.parts) if self.parts else [],
             "truncated": not self.whole or any(part.cut for part in self.parts),
@@ -156,6 +171,7 @@ def _sheet(
     cell_of: CellOf,
     *,
     outputs: bool = True,
+    states: States | None = None,
 ) -> _Sheet:
     blocks: Blocks = [title] if title else []
     source, whole = printable(cell.source), True
@@ -167,15 +183,15 @@ def _sheet(
         blocks += [shown[0]] if shown else []
     parts = parts_of(cell.outputs, cell_of) if outputs else []
     blocks += drawing.draw(parts, cell.id, budget - length(blocks)) if parts else []
-    return _Sheet(cell, blocks, whole, parts)
+    return _Sheet(cell, blocks, whole, parts, state_of(cell, states).partition(" (")[0])
 
 
-def _title(cell: Cell, handle: str) -> str:
+def _title(cell: Cell, handle: str, states: States | None) -> str:
     guards = "".join(f" {guard}" for guard in guards_of(cell.metadata))
     if cell.cell_type != "code":
         return f"{handle} {cell.cell_type}{guards}"
     count = "" if cell.execution_count is None else f" [{cell.execution_count}]"
-    return f"{handle} code {state_of(cell)}{count}{guards}"
+    return f"{handle} code {state_of(cell, states)}{count}{guards}"
 
 
 def _matching(cells: Sequence[Cell], find: str, outputs: bool) -> list[int]:

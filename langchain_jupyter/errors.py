@@ -17,7 +17,7 @@
         ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded, NotApproved,
         ├── TextNotFound, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
         ├── KernelUnavailable, NotKept, ChangedOnDisk,
-        └── NotebookNotFound, NotebookUnavailable, OutsideRoot, KernelNotFound
+        └── NotebookNotFound, NotebookUnavailable, OutsideRoot, KernelNotFound, InspectionUnavailable
 
 Code in a cell that raises is none of these: it is a result (`Execution.status == "error"`).
 """
@@ -255,3 +255,9 @@ class KernelNotFound(ToolError):
     """No kernel spec and no running kernel has that name."""
 
     code = "kernel_not_found"
+
+
+class InspectionUnavailable(ToolError):
+    """The variables of this kernel cannot be looked at, or not now."""
+
+    code = "inspection_unavailable"

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 
 from langchain_jupyter.approvals import asked_about
-from langchain_jupyter.cells import state_of
+from langchain_jupyter.cells import States, state_of
 from langchain_jupyter.errors import MissingExtra
 from langchain_jupyter.fences import one_line
 from langchain_jupyter.guards import guards_of
@@ -82,7 +82,7 @@ class JupyterMiddleware(AgentMiddleware):
         document = session.document
         last = document.ids[-_CELLS:]
         rows = [(document.cell(cell_id), document.handle(cell_id)) for cell_id in last]
-        return _describe(session.info, rows, earlier=len(document) - len(last))
+        return _describe(session.info, rows, session.standings, earlier=len(document) - len(last))
 
 
 @contextmanager
@@ -94,13 +94,13 @@ def _approval(given: bool) -> Iterator[None]:
         APPROVED.reset(token)
 
 
-def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], *, earlier: int) -> str:
+def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], states: States, *, earlier: int) -> str:
     """The notebook in at most 15 lines."""
     lines = ["<notebook>", f"{info.path} · kernel {info.kernel.label}"]
     if earlier:
         lines.append(f"({earlier} cells before these)")
     for cell, handle in rows:
-        state = f" {state_of(cell)}" if cell.cell_type == "code" else ""
+        state = f" {state_of(cell, states)}" if cell.cell_type == "code" else ""
         guards = "".join(f" {guard}" for guard in guards_of(cell.metadata))
         lines.append(f"{handle} {cell.cell_type}{state}{guards} {first_line(cell.source, 60)}")
     return "\n".join([*lines, "</notebook>"])

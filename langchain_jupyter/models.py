@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 CellType: TypeAlias = Literal["code", "markdown", "raw"]
 Status: TypeAlias = Literal["ok", "error", "running", "input", "interrupted", "died", "lost"]
+CellState: TypeAlias = Literal["not run", "running", "ok", "error", "stale"]
 KernelState: TypeAlias = Literal["not started", "starting", "idle", "busy", "dead", "disconnected"]
+Scope: TypeAlias = Literal["all", "above", "below", "stale"]
+"""Cells of a run of many: above a cell without it, below with it; stale ones with what they need to be so no more."""
 Output: TypeAlias = Mapping[str, Any]
 """One nbformat output: a dict with `output_type` stream, display_data, execute_result or error.
 
@@ -100,12 +103,14 @@ class KernelInfo:
         language: Language of its code, lower case; "" until it has told.
         state: What it is doing; "disconnected" if the line to it is lost.
         display_name: How people call it; "" until it has told.
+        found: Whether it ran before we came, so that it may hold the variables of the notebook.
     """
 
     name: str
     language: str = ""
     state: KernelState = "not started"
     display_name: str = ""
+    found: bool = False
 
     @property
     def label(self) -> str:
@@ -143,3 +148,57 @@ class NotebookFile:
     path: str
     size: int
     modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a code cell stands.
+
+    Attributes:
+        state: "ok" and "error" if it shows what it would show if all cells were run in order in a new kernel; "stale"
+            if it ran, but would not, or not for certain.
+        why: Why it is stale; or what it reads and would find changed if it alone were run again; empty for nothing.
+    """
+
+    state: CellState
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CellOutcome:
+    """What became of one cell in a run of many.
+
+    Attributes:
+        cell_id: Which one.
+        execution: How it ran; None if it did not.
+        note: Why it did not run; or what differs from the outputs that it had before; empty for nothing.
+    """
+
+    cell_id: str
+    execution: Execution | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """A run of many cells, finished or so far.
+
+    Attributes:
+        ref: Reference that wait_for_execution takes, such as "r2".
+        status: "ok" if all cells ran that should; else the status of the one that it stopped at, or that runs.
+        outcomes: The cells that ran or were passed over, in order.
+        current: What runs now; None if nothing does.
+        left: Ids of the cells that have not had their turn.
+        duration: Seconds from the start to the end, or until now.
+        restarted: Whether the kernel was started anew first, so that outputs could be compared.
+        note: Why it stopped, where no cell tells; empty if nothing.
+    """
+
+    ref: str
+    status: Status
+    outcomes: Sequence[CellOutcome]
+    current: Execution | None = None
+    left: Sequence[str] = ()
+    duration: float = 0.0
+    restarted: bool = False
+    note: str = ""

@@ -67,7 +67,7 @@ def render_execution(
 
 def first_line(execution: Execution, handle: str) -> str:
     """`a1b2 ok 1.2s [8]`: handle, status, duration, execution count, and what else has to be known at once."""
-    head = f"{handle} {execution.status} {_seconds(execution.duration)}"
+    head = f"{handle} {execution.status} {seconds(execution.duration)}"
     count = "" if execution.execution_count is None else f" [{execution.execution_count}]"
     match execution.status:
         case "error":
@@ -77,7 +77,7 @@ def first_line(execution: Execution, handle: str) -> str:
             )
             return f"{head}{count}{said}{f' · {one_line(execution.note)}' if execution.note else ''}"
         case "running":
-            last = _last_line(execution)
+            last = last_line(execution)
             wait = f'wait_for_execution("{execution.ref}") or interrupt_kernel()'
             return f"{head}{count} execution {execution.ref}{f': {last}' if last else ''} · {wait}"
         case "input":
@@ -105,11 +105,13 @@ def _owner(execution: Execution) -> str:
     return execution.cell_id or execution.ref
 
 
-def _seconds(duration: float) -> str:
+def seconds(duration: float) -> str:
+    """A duration in words."""
     return f"{duration:.1f}s" if duration < 9.95 else f"{duration:.0f}s"
 
 
-def _last_line(execution: Execution) -> str:
+def last_line(execution: Execution) -> str:
+    """The last line that was printed; empty if there is none."""
     for output in reversed(execution.outputs):
         if output["output_type"] == "stream":
             lines = [line for line in printable(str(output["text"])[-2_000:]).split("\n") if line.strip()]

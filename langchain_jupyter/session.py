@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from langchain_jupyter.batches import Batches
 from langchain_jupyter.documents.journal import Place
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.store import DocumentStore
@@ -22,9 +23,11 @@ from langchain_jupyter.errors import (
     TextNotFound,
 )
 from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution
+from langchain_jupyter.freshness import History, Outcome
 from langchain_jupyter.guards import check_change, check_deletion
+from langchain_jupyter.inspection import inspect
 from langchain_jupyter.kernels.kernel import Kernel, Message
-from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo
+from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, Standing
 from langchain_jupyter.outputs import display_of
 from langchain_jupyter.references import References
 from langchain_jupyter.sight import Sight, Sights
@@ -73,6 +76,8 @@ class NotebookSession:
         self._max_runtime = max_runtime
         self._ask = ask
         self._generation = 0
+        self._history = History()
+        self.batches = Batches(self)
         self._sights = Sights()
         self._to_tell: dict[str, str] = {}
         self._displays: dict[str, list[tuple[str, int]]] = {}
@@ -89,8 +94,9 @@ class NotebookSession:
             DocumentError: The notebook cannot be opened.
         """
         self.document = await self.store.open()
+        self._history.adopt(self.document.cells(), alive=False)
         self.kernel.prefer(str(self.document.metadata.get("kernelspec", {}).get("name", "")))
-        self._start_kernel()
+        self._start_kernel().add_done_callback(self._kernel_found)
 
     async def close(self) -> None:
         """Save, and end the kernel if we started it. What still runs is ended with it."""
@@ -115,6 +121,33 @@ class NotebookSession:
     def busy(self) -> bool:
         """Whether code runs here, or waits for the kernel to start."""
         return self._turn.locked()
+
+    @property
+    def standings(self) -> Mapping[str, Standing]:
+        """Where each code cell stands: never run, ok, failed, stale."""
+        return self._history.standings(
+            list(self.document.cells()),
+            language=self.kernel.info.language,
+            name_of=lambda cell_id: self.document.handle(cell_id) if cell_id in self.document else "a deleted cell",
+        )
+
+    def check_idle(self) -> None:
+        """Refuse if a cell runs.
+
+        Raises:
+            Busy: Naming the cell.
+        """
+        if (run := self.executions.current) is not None:
+            raise self._busy(run)
+
+    def past(self, keys: Mapping[str, str]) -> dict[str, Execution]:
+        """What an earlier process has run: cell id -> execution, of cell ids -> keys."""
+        found = {cell_id: self._known(key, cell_id) for cell_id, key in keys.items()}
+        return {cell_id: known for cell_id, known in found.items() if isinstance(known, Execution)}
+
+    def plan(self) -> list[str]:
+        """Ids of the cells to run, in order, so that none is stale."""
+        return self._history.plan(list(self.document.cells()), language=self.kernel.info.language)
 
     def sight(self, caller: str) -> Sight:
         """What that caller has seen so far."""
@@ -308,6 +341,19 @@ class NotebookSession:
         """
         return await self.executions.find(ref).wait(timeout)
 
+    async def inspect(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """Look at variables, also while a cell runs; see `inspection.inspect`.
+
+        Raises:
+            InspectionUnavailable: Not in this language, or not while a cell runs.
+            KernelUnavailable: The kernel does not start.
+        """
+        if self._turn.locked() and self.executions.current is not None:
+            return await inspect(self.kernel, names, beside=True)
+        async with self._turn:
+            await self._ready()
+            return await inspect(self.kernel, names, beside=self.kernel.info.state == "busy")
+
     def answer(self, ref: str, text: str) -> None:
         """Answer the input() that an execution waits in."""
         run = self.executions.find(ref)
@@ -316,6 +362,7 @@ class NotebookSession:
 
     async def interrupt(self) -> Execution | None:
         """Stop what runs or is about to, and wait until the kernel is idle again; None if nothing ran."""
+        self.batches.stop()
         run = await self._running()
         if run is None:
             return None
@@ -335,6 +382,7 @@ class NotebookSession:
             await asyncio.gather(self._starting, return_exceptions=True)
         self._generation += 1
         self._displays.clear()
+        self._history.restarted()
         run = self.executions.current
         if run is not None:
             run.interrupted = True
@@ -390,6 +438,7 @@ class NotebookSession:
         Raises:
             Busy: Naming the cell that runs.
         """
+        await self.batches.give_way()
         if self._turn.locked():
             await self._queue()
         else:
@@ -449,13 +498,20 @@ class NotebookSession:
             {**metadata, "kernelspec": spec, "language_info": {"name": kernel.language}}
         )
 
-    def _start_kernel(self) -> None:
+    def _start_kernel(self) -> asyncio.Task[None]:
         self._starting = asyncio.create_task(self.kernel.start())
         self._starting.add_done_callback(_retrieve)
+        return self._starting
+
+    def _kernel_found(self, started: asyncio.Task[None]) -> None:
+        """A kernel that ran before we came may have run the cells as they stand."""
+        if not started.cancelled() and self.kernel.info.found:
+            self._history.adopt(self.document.cells(), alive=True)
 
     def _kernel_died(self) -> None:
         self._generation += 1
         self._displays.clear()
+        self._history.restarted()
         self._start_kernel()
 
     def _launch(
@@ -499,6 +555,7 @@ class NotebookSession:
             try:
                 writer.end(_digest(key) if key else "")
                 self._learn_displays(run)
+                self._remember(run, code)
             finally:
                 async with self._signalling:
                     self.executions.end(run)
@@ -529,6 +586,14 @@ class NotebookSession:
         async with self._signalling:
             if self.executions.current is run:
                 await self.kernel.interrupt()
+
+    def _remember(self, run: Run, code: str) -> None:
+        if run.status == "died":
+            if run.cell_id is not None:
+                self._history.lost(run.cell_id, code, run.execution_count)
+            return
+        outcome: Outcome = run.status if run.status in ("ok", "error") else "unknown"
+        self._history.ran(run.cell_id, code, outcome, run.execution_count)
 
     def _limit_runtime(self, run: Run) -> asyncio.TimerHandle | None:
         if self._max_runtime is None:

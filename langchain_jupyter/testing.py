@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeAlias
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -80,6 +80,7 @@ class ScriptedKernel:
 
     def __init__(self, script: dict[str, Sequence[Message | Exception]] | None = None) -> None:
         self.script = dict(script or {})
+        self.values: dict[str, str] = {}
         self.ran: list[str] = []
         self.interrupted = 0
         self.restarted = 0
@@ -112,6 +113,12 @@ class ScriptedKernel:
             yield message
         if not replied:
             yield Message("shell", "execute_reply", {"status": "ok", "execution_count": count})
+
+    async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
+        """Whatever is in `values`; an error for an expression that is not."""
+        if expression not in self.values:
+            return {"status": "error", "ename": "NameError", "evalue": "not in the script"}
+        return {"status": "ok", "data": {"text/plain": self.values[expression]}}
 
     def answer(self, text: str) -> None:
         """Remember what was answered."""

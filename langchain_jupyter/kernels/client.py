@@ -105,7 +105,24 @@ class ClientKernel:
     ) -> AsyncIterator[Message]:
         if self._state == "not started" or self._end is not None:
             raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
-        run = _Run(self._client, code, allow_stdin, store_history)
+        options = {"allow_stdin": allow_stdin, "store_history": store_history}
+        async for message in self._messages(code, options):
+            yield message
+
+    async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
+        if self._state == "not started" or self._end is not None:
+            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
+        if beside:
+            return None
+        options = {"silent": True, "user_expressions": {"value": expression}, "allow_stdin": False}
+        found: Mapping[str, Any] = {}
+        async for message in self._messages("", {**options, "store_history": False, "stop_on_error": False}):
+            if message.channel == "shell":
+                found = message.content["user_expressions"]["value"]
+        return found
+
+    async def _messages(self, code: str, options: Mapping[str, Any]) -> AsyncIterator[Message]:
+        run = _Run(self._client, code, options)
         self._runs.add(run)
         run.start()
         watch = asyncio.create_task(self._watch())
@@ -207,14 +224,14 @@ class ClientKernel:
 class _Run:
     """One `execute_interactive`, in a daemon thread: if it hangs, the process can end all the same."""
 
-    def __init__(self, client: Any, code: str, allow_stdin: bool, store_history: bool) -> None:
+    def __init__(self, client: Any, code: str, options: Mapping[str, Any]) -> None:
         self.inbox: _Inbox = asyncio.Queue()
         self.ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._over = False
         self._client = client
         self._code = code
-        self._options = {"allow_stdin": allow_stdin, "store_history": store_history}
+        self._options = options
 
     def start(self) -> None:
         threading.Thread(target=self._work, daemon=True).start()

@@ -94,6 +94,25 @@ class Kernel(Protocol):
             ConnectionLost: The channel broke, and how the code ended was not heard. Nothing is sent again.
         """
 
+    async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
+        """The value of an expression, without a trace: not shown to anybody, not in the history, not counted.
+
+        Sent as the `user_expressions` of a silent execute_request with no code. The caller sees to it that nothing
+        else runs, or says `beside`.
+
+        Args:
+            expression: Source in the kernel's language.
+            beside: Whether code runs meanwhile: then a subshell answers, if the kernel can have one (ipykernel 7).
+
+        Returns:
+            As in the execute_reply: `{"status": "ok", "data": {MIME type: …}}`, or `{"status": "error", "ename": …,
+            "evalue": …}`; None if code runs and the kernel can do one thing at a time only.
+
+        Raises:
+            KernelDied: The process ended, or was not started.
+            ConnectionLost: The channel broke.
+        """
+
     def answer(self, text: str) -> None:
         """Answer the input_request that the kernel has sent."""
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
 from langchain_jupyter.models import KernelInfo, KernelState
 
@@ -45,6 +46,8 @@ class LocalKernel:
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: dict[str, Inbox] = {}
+        self._asking: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._features: Sequence[str] = ()
         self._callbacks: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
 
@@ -106,6 +109,29 @@ class LocalKernel:
             if not self._waiting and self._state == "busy":
                 self._state = "idle"
 
+    async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
+        if beside and SUBSHELLS not in self._features:
+            return None
+        return await evaluate(self._ask, expression, beside=beside)
+
+    async def _ask(
+        self, channel: Channel, msg_type: str, content: Mapping[str, Any], *, subshell: str = ""
+    ) -> Mapping[str, Any]:
+        client = self._client
+        if client is None or self._state == "dead":
+            raise KernelDied(_ENDED)
+        request = client.session.msg(msg_type, dict(content))
+        if subshell:
+            request["header"]["subshell_id"] = subshell
+        msg_id: str = request["header"]["msg_id"]
+        reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asking[msg_id] = reply
+        try:
+            await _send(client, channel, request)
+            return await reply
+        finally:
+            del self._asking[msg_id]
+
     # -- the process --------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
@@ -117,6 +143,7 @@ class LocalKernel:
             client.context.setsockopt(zmq.RCVHWM, 0)  # at 1,000 waiting messages outputs are dropped, idle with them
             client.start_channels(hb=False)  # its thread dies loudly when the start is given up; we watch the process
             await client.wait_for_ready(timeout=_START_TIMEOUT)
+            self._features = (await _kernel_info(client)).get("supported_features", ())
             if (spec := manager.kernel_spec) is not None:
                 self._language, self._display_name = spec.language.lower(), spec.display_name
         except NoSuchKernel as error:
@@ -131,7 +158,7 @@ class LocalKernel:
             self._state = "not started"
             raise
         self._state = "idle"
-        channels: tuple[Channel, ...] = ("shell", "iopub", "stdin")
+        channels: tuple[Channel, ...] = ("shell", "iopub", "stdin", "control")
         self._tasks = [asyncio.create_task(self._read(client, channel)) for channel in channels]
         self._tasks.append(asyncio.create_task(self._watch(manager)))
 
@@ -183,6 +210,9 @@ class LocalKernel:
     def _fail_waiting(self, reason: str) -> None:
         for inbox in self._waiting.values():
             inbox.put_nowait(KernelDied(reason))
+        for reply in self._asking.values():
+            if not reply.done():
+                reply.set_exception(KernelDied(reason))
 
     async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
         """Hand each message to the request that is its parent."""
@@ -193,6 +223,16 @@ class LocalKernel:
             inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
             if inbox is not None:
                 inbox.put_nowait(Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {})))
+            reply = self._asking.get(raw["parent_header"].get("msg_id", ""))
+            if reply is not None and not reply.done() and channel != "iopub":
+                reply.set_result(raw["content"])
+
+
+async def _kernel_info(client: AsyncKernelClient) -> Mapping[str, Any]:
+    """What the kernel says of itself; before anything else reads its replies."""
+    reply = await client.kernel_info(reply=True, timeout=_START_TIMEOUT)
+    content: Mapping[str, Any] = reply["content"]
+    return content
 
 
 def _send(client: AsyncKernelClient, channel: Channel, message: dict[str, Any]) -> Awaitable[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from langchain_jupyter.errors import (
@@ -16,6 +16,7 @@ from langchain_jupyter.errors import (
     ServerError,
 )
 from langchain_jupyter.hub import awake
+from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Message, truncated
 from langchain_jupyter.kernels.lease import Lease, Wanted, give_back, take
 from langchain_jupyter.kernels.line import SHUT_DOWN, Line
@@ -78,6 +79,7 @@ class RemoteKernel:
         self._gone = ""
         self._state: KernelState = "not started"
         self._identity = ""
+        self._features: Sequence[str] = ()
         self._heard = 0.0
         self._waiting: dict[str, Request] = {}
         self._question: Mapping[str, Any] = {}
@@ -90,7 +92,8 @@ class RemoteKernel:
         state: KernelState = "busy" if self._waiting and self._state == "idle" else self._state
         if self._lease is None:
             return KernelInfo(self._choice or self._spec, state=state)
-        return KernelInfo(self._lease.spec, self._lease.language, state, self._lease.display_name)
+        lease = self._lease
+        return KernelInfo(lease.spec, lease.language, state, lease.display_name, found=not lease.ours)
 
     @property
     def kernel_id(self) -> str:
@@ -170,6 +173,26 @@ class RemoteKernel:
         finally:
             del self._waiting[request.msg_id]
 
+    async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
+        if self._line is None or self._end is not None:
+            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
+        if beside and SUBSHELLS not in self._features:
+            return None
+        return await evaluate(self._reply_to, expression, beside=beside)
+
+    async def _reply_to(
+        self, channel: Channel, msg_type: str, content: Mapping[str, Any], *, subshell: str = ""
+    ) -> Mapping[str, Any]:
+        request = await self._ask(msg_type, content, channel=channel, subshell=subshell)
+        reply: Mapping[str, Any] = {}
+        try:
+            async for message in request:
+                if message.channel == channel:
+                    reply = message.content
+        finally:
+            del self._waiting[request.msg_id]
+        return reply
+
     # -- from start to end --------------------------------------------------------------------------------------
 
     async def _ready(self) -> bool:
@@ -237,8 +260,9 @@ class RemoteKernel:
         request = await self._ask("kernel_info_request", {})
         try:
             async with asyncio.timeout(_ASK_AGAIN):
-                async for _ in request:
-                    pass
+                async for message in request:
+                    if message.msg_type == "kernel_info_reply":
+                        self._features = message.content.get("supported_features", ())
         except TimeoutError:
             return ""
         finally:
@@ -296,9 +320,13 @@ class RemoteKernel:
 
     # -- what is asked and what comes ---------------------------------------------------------------------------
 
-    async def _ask(self, msg_type: str, content: Mapping[str, Any], *, channel: Channel = "shell") -> Request:
+    async def _ask(
+        self, msg_type: str, content: Mapping[str, Any], *, channel: Channel = "shell", subshell: str = ""
+    ) -> Request:
         assert self._line is not None
         head = self._line.header(msg_type)
+        if subshell:
+            head["subshell_id"] = subshell
         msg_id: str = head["msg_id"]
         request = self._waiting[msg_id] = Request(msg_id)
         try:

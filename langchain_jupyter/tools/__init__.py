@@ -16,11 +16,12 @@ from langchain_jupyter.tools.edit import (
     OverwriteCellSource,
 )
 from langchain_jupyter.tools.kernel import InterruptKernel, RestartKernel
-from langchain_jupyter.tools.read import GetNotebookInfo, ReadAllCells, ReadCell, ReadOutput
+from langchain_jupyter.tools.read import GetNotebookInfo, InspectVariables, ReadAllCells, ReadCell, ReadOutput
 from langchain_jupyter.tools.run import (
     AppendExecuteCodeCell,
     ExecuteCellWithProgress,
     InsertExecuteCodeCell,
+    RunCells,
     RunCode,
     WaitForExecution,
 )
@@ -43,14 +44,16 @@ TOOLS: tuple[type[JupyterTool], ...] = (
     MoveCell,
     DeleteCell,
     RunCode,
+    RunCells,
     WaitForExecution,
+    InspectVariables,
     InterruptKernel,
     RestartKernel,
 )
 
 WORKSPACE_TOOLS: tuple[type[JupyterTool], ...] = (ListNotebooks, OpenNotebook, *TOOLS)
 
-_INTERPRETER = (RunCode, ReadOutput, WaitForExecution, InterruptKernel, RestartKernel)
+_INTERPRETER = (RunCode, ReadOutput, WaitForExecution, InspectVariables, InterruptKernel, RestartKernel)
 _READING = tuple(tool for tool in TOOLS if tool.effect == "read" and tool is not WaitForExecution)
 
 PRESETS: Mapping[str, tuple[type[JupyterTool], ...]] = {

@@ -21,6 +21,7 @@ from langchain_jupyter.documents.journal import AUTHOR
 from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
 from langchain_jupyter.executions import Run
 from langchain_jupyter.human import Act, Human, Person, is_refused_answer
+from langchain_jupyter.models import BatchState
 from langchain_jupyter.outputs import OutputChange
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.session import NotebookSession
@@ -201,12 +202,30 @@ class Call:
             "text": _tail(change.text),
             "outputs": [_brief(output) for output in (change.everything if change.rewritten else change.added)],
         }
+        self._tell(event)
+
+    def report(self, batch: BatchState) -> None:
+        """Tell the graph's streams how far a run of many cells has come."""
+        last = batch.outcomes[-1]
+        event = {
+            "type": "jupyter_progress",
+            "notebook": self.session.store.path,
+            "execution": batch.ref,
+            "cell": last.cell_id,
+            "tool_call_id": self.tool_call_id or None,
+            "status": "not run" if last.execution is None else last.execution.status,
+            "done": len(batch.outcomes),
+            "total": len(batch.outcomes) + len(batch.left) + (batch.current is not None),
+        }
+        self._tell(event)
+
+    def _tell(self, event: dict[str, Any]) -> None:
         for name in ("stream_writer", "emit_output_delta"):
             if (emit := getattr(self.runtime, name, None)) is not None:
                 try:
                     emit(event)
                 except RuntimeError:  # the run goes on, but the loop of whoever listened has ended
-                    logger.debug("nobody listens any more to %s", run.ref)
+                    logger.debug("nobody listens any more to %s", event["execution"])
 
 
 class JupyterTool(BaseTool):
@@ -439,6 +458,11 @@ def preceded(text: str, rendered: Rendered) -> Rendered:
     """A result under another first line."""
     first, *more = rendered.content
     return replace(rendered, content=[{"type": "text", "text": f"{text}\n{first['text']}"}, *more])
+
+
+def followed(rendered: Rendered, text: str) -> Rendered:
+    """A result with another last line."""
+    return replace(rendered, content=[*rendered.content, {"type": "text", "text": text}])
 
 
 async def _stop(session: NotebookSession, key: str) -> None:

@@ -19,7 +19,6 @@ from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, answer, pr
 from langchain_jupyter.tools.read import CELL, ReadCellArgs
 from langchain_jupyter.tools.run import attended_run
 
-BEFORE = f"{CELL}; the new cell goes before it"
 RUN = "Run it afterwards"
 
 
@@ -32,7 +31,7 @@ class AppendMarkdownArgs(ToolArgs):
 class InsertMarkdownArgs(ToolArgs):
     """Arguments of insert_markdown_cell."""
 
-    cell: str = Field(description=BEFORE)
+    cell: str = Field(description=CELL)
     source: str = Field(description="Markdown")
 
 
@@ -48,7 +47,7 @@ class EditArgs(ToolArgs):
     """Arguments of edit_cell_source."""
 
     cell: str = Field(description=CELL)
-    old: str = Field(description="Text to replace; must stand in the cell exactly once")
+    old: str = Field(description="Text that stands there exactly once")
     new: str = Field(description="Text in its place")
     run: bool = Field(default=False, description=RUN)
 
@@ -116,7 +115,7 @@ class EditCellSource(JupyterTool):
 
     effect = "edit"
     name: str = "edit_cell_source"
-    description: str = "Replace a part of the source of a cell; shows what changed."
+    description: str = "Replace a part of a cell; shows what changed."
     args_schema: type[BaseModel] = EditArgs
 
     def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:

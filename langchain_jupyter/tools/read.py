@@ -13,6 +13,7 @@ from langchain_jupyter.reading import render_output
 from langchain_jupyter.render import Rendered
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+from langchain_jupyter.variables import render_variables
 
 CELL = "Cell handle from get_notebook_info"
 FIND = "text, or /regular expression/"
@@ -44,6 +45,12 @@ class ReadOutputArgs(ToolArgs):
     find: str = Field(default="", description=f"Only lines with this: {FIND}")
     start: int = Field(default=0, description="First line, from 0")
     lines: int = Field(default=60, description="How many lines")
+
+
+class InspectArgs(ToolArgs):
+    """Arguments of inspect_variables."""
+
+    names: list[str] = Field(default=[], description="Tell all about these; none = all in brief")
 
 
 class GetNotebookInfo(JupyterTool):
@@ -78,6 +85,7 @@ class ReadAllCells(JupyterTool):
             limits=call.limits,
             references=call.session.references,
             cell_of=call.session.cell_of_count,
+            states=call.session.standings,
         )
         for cell_id in rendered.whole:
             sight.saw(document.cell(cell_id))
@@ -105,6 +113,7 @@ class ReadCell(JupyterTool):
             limits=call.limits,
             references=call.session.references,
             cell_of=call.session.cell_of_count,
+            states=call.session.standings,
         )
 
 
@@ -113,7 +122,7 @@ class ReadOutput(JupyterTool):
 
     effect = "read"
     name: str = "read_output"
-    description: str = "More of an output that was cut: a window of its lines, or the lines that match; or an image."
+    description: str = "More of an output that was cut: a window of lines, or matching lines; or an image."
     args_schema: type[BaseModel] = ReadOutputArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
@@ -129,6 +138,18 @@ class ReadOutput(JupyterTool):
         )
 
 
+class InspectVariables(JupyterTool):
+    """What the kernel holds."""
+
+    effect = "read"
+    name: str = "inspect_variables"
+    description: str = "Variables: type, shape, preview, columns. Changes nothing."
+    args_schema: type[BaseModel] = InspectArgs
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        return render_variables(await call.session.inspect(arguments["names"]), call.limits)
+
+
 def outline_of(session: NotebookSession, caller: str) -> Rendered:
     """The outline of a notebook; the caller has seen its cells thereby."""
     document, sight = session.document, session.sight(caller)
@@ -136,4 +157,5 @@ def outline_of(session: NotebookSession, caller: str) -> Rendered:
     for cell in cells:
         sight.saw(cell)
     sight.saw_order(document)
-    return render_outline(session.info, [(cell, document.handle(cell.id), state_of(cell)) for cell in cells])
+    states = session.standings
+    return render_outline(session.info, [(cell, document.handle(cell.id), state_of(cell, states)) for cell in cells])

@@ -7,13 +7,18 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from langchain_jupyter.batches import Batch, cells_of
 from langchain_jupyter.human import Act, Person
-from langchain_jupyter.models import Execution
+from langchain_jupyter.models import BatchState, Execution
 from langchain_jupyter.render import Rendered, render_execution
-from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.tally import render_batch
+from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, followed
 from langchain_jupyter.tools.read import CELL
 
-TIMEOUT = "Seconds to wait for the end; 0 = default. The code goes on after that"
+_NAMED = 10
+
+TIMEOUT = "Seconds to wait, then it runs on; 0 = default"
 
 
 class AppendCodeArgs(ToolArgs):
@@ -26,7 +31,7 @@ class AppendCodeArgs(ToolArgs):
 class InsertCodeArgs(ToolArgs):
     """Arguments of insert_execute_code_cell."""
 
-    cell: str = Field(description=f"{CELL}; the new cell goes before it")
+    cell: str = Field(description=CELL)
     source: str = Field(description="Code")
     timeout: float = Field(default=0, description=TIMEOUT)
 
@@ -42,6 +47,15 @@ class RunCodeArgs(ToolArgs):
     """Arguments of run_code."""
 
     code: str = Field(description="Code")
+    timeout: float = Field(default=0, description=TIMEOUT)
+
+
+class RunCellsArgs(ToolArgs):
+    """Arguments of run_cells."""
+
+    scope: str = Field(default="all", description="all, above, below (with the cell) or stale")
+    cell: str = Field(default="", description="For above and below: cell handle")
+    restart: bool = Field(default=False, description="New kernel first; tells which outputs change")
     timeout: float = Field(default=0, description=TIMEOUT)
 
 
@@ -128,7 +142,7 @@ class RunCode(JupyterTool):
 
     effect = "run"
     name: str = "run_code"
-    description: str = "Run scratch code in the kernel, on its variables; nothing is added to the notebook."
+    description: str = "Run scratch code in the kernel; nothing is added to the notebook."
     args_schema: type[BaseModel] = RunCodeArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
@@ -138,16 +152,51 @@ class RunCode(JupyterTool):
         return await attended_run(call, execution, arguments["timeout"])
 
 
+class RunCells(JupyterTool):
+    """Many cells in a row."""
+
+    effect = "run"
+    name: str = "run_cells"
+    description: str = "Run cells in order up to the first error; a line for each."
+    args_schema: type[BaseModel] = RunCellsArgs
+
+    def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
+        return frozenset({"run", "kernel"} if arguments["restart"] else {"run"})
+
+    def touches(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
+        cell_id = call.resolve(arguments["cell"]) if arguments["cell"] else ""
+        scope, restart = arguments["scope"], arguments["restart"]
+        return call.once("cells", lambda: cells_of(call.session, scope, cell_id, restart=restart))
+
+    async def _call(self, call: Call, **arguments: Any) -> Rendered:
+        session = call.session
+        batch = session.batches.begin(
+            self.touches(call, arguments),
+            caller=call.caller,
+            key=call.key,
+            restart=arguments["restart"],
+            ask=call.asks,
+            listener=call.emit,
+            progress=call.report,
+        )
+        state = await _attended_batch(call, batch, arguments["timeout"] or session.soft_wait)
+        rendered = rendered_batch(call, state)
+        left = _still_stale(session) if arguments["scope"] == "stale" and state.status == "ok" else ""
+        return followed(rendered, left) if left else rendered
+
+
 class WaitForExecution(JupyterTool):
     """The state of a run that was left."""
 
     effect = "read"
     name: str = "wait_for_execution"
-    description: str = "Wait for an execution that is still running; gives its status and what is new."
+    description: str = "Wait for a running execution; gives its status and what is new."
     args_schema: type[BaseModel] = WaitArgs
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         timeout = max(arguments["timeout"], 0)
+        if (batch := call.session.batches.find(arguments["execution"])) is not None:
+            return rendered_batch(call, await _attended_batch(call, batch, timeout))
         call.session.executions.find(arguments["execution"]).listeners[:] = [call.emit]  # not the call that left it
         execution = await call.session.wait(arguments["execution"], timeout)
         execution = await _attended(call, execution, timeout)
@@ -170,13 +219,31 @@ async def _attended(call: Call, execution: Execution, timeout: float) -> Executi
     return execution
 
 
+async def _attended_batch(call: Call, batch: Batch, timeout: float) -> BatchState:
+    """A run of many cells, after a person has answered what its cells ask."""
+    state = await batch.wait(timeout)
+    while (asking := state.current) is not None and asking.status == "input" and isinstance(call.person, Person):
+        call.session.answer(asking.ref, call.person.answer(asking, call.tool_call_id))
+        batch.answered()
+        state = await batch.wait(timeout)
+    return state
+
+
+def _still_stale(session: NotebookSession) -> str:
+    """What running cells cannot mend: the kernel holds names that the notebook no longer makes."""
+    stale = [
+        f"{session.document.handle(cell_id)} ({standing.why})"
+        for cell_id, standing in session.standings.items()
+        if standing.state == "stale"
+    ]
+    more = f" and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
+    return f"[Still stale: {', '.join(stale[:_NAMED])}{more}. Only restart=true tells more.]" if stale else ""
+
+
 def rendered_run(call: Call, execution: Execution) -> Rendered:
     """An execution as the model sees it."""
     session, cell_id = call.session, execution.cell_id
-    if cell_id is None:
-        handle = "scratch"
-    else:
-        handle = session.document.handle(cell_id) if cell_id in session.document else cell_id[:4]
+    handle = "scratch" if cell_id is None else session.document.handle(cell_id)
     session.sight(call.caller).looked(execution)
     return render_execution(
         execution,
@@ -184,4 +251,15 @@ def rendered_run(call: Call, execution: Execution) -> Rendered:
         limits=call.limits,
         references=session.references,
         cell_of=session.cell_of_count,
+    )
+
+
+def rendered_batch(call: Call, batch: BatchState) -> Rendered:
+    """A run of many cells as the model sees it."""
+    return render_batch(
+        batch,
+        handle_of=call.session.document.handle,
+        limits=call.limits,
+        references=call.session.references,
+        cell_of=call.session.cell_of_count,
     )

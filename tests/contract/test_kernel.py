@@ -33,12 +33,14 @@ class Case:
         folder: Where its code runs.
         noticed: Seconds within which the death of its process is noticed.
         revives: Whether it can start again after that.
+        beside: Whether it can evaluate an expression while code runs.
     """
 
     kernel: Kernel
     folder: Path
     noticed: float
     revives: bool = True
+    beside: bool = True
 
 
 @asynccontextmanager
@@ -74,7 +76,9 @@ async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
 async def client(lab: LabServer) -> AsyncIterator[Case]:
     folder = Path(tempfile.mkdtemp(dir=lab.root))
     theirs = JupyterKernelClient(server_url=lab.settings.url, token=lab.settings.token.get_secret_value())
-    yield Case(ClientKernel(theirs, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10, revives=False)
+    yield Case(
+        ClientKernel(theirs, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10, revives=False, beside=False
+    )
 
 
 IMPLEMENTATIONS = [
@@ -262,3 +266,43 @@ async def test_closing_ends_what_runs(kernel: Kernel) -> None:
 async def test_a_spec_that_is_not_installed_is_named_with_those_that_are() -> None:
     with pytest.raises(KernelStartError, match=r"no-such.*Installed: .*python3"):
         await LocalKernel("no-such").start()
+
+
+async def test_an_expression_is_evaluated_without_a_trace(kernel: Kernel) -> None:
+    await messages(kernel, "x = 41")
+    before = await value(kernel, "len(In), sorted(k for k in globals() if not k.startswith('_'))")
+
+    async with asyncio.timeout(10):
+        found = await kernel.evaluate("x + 1")
+        wrong = await kernel.evaluate("y")
+
+    assert found is not None
+    assert wrong is not None
+    assert (found["status"], found["data"]["text/plain"]) == ("ok", "42")
+    assert (wrong["status"], wrong["ename"]) == ("error", "NameError")
+    after = await value(kernel, "len(In) - 1, sorted(k for k in globals() if not k.startswith('_'))")
+    assert after == before
+
+
+async def test_an_expression_is_evaluated_while_code_runs_or_not_at_all(case: Case) -> None:
+    kernel = case.kernel
+    running = kernel.execute("x = 41\nprint('in', flush=True)\nimport time; time.sleep(60)")
+    async for message in running:
+        if message.msg_type == "stream":
+            break
+
+    async with asyncio.timeout(10):
+        found = [await kernel.evaluate(f"x + {n}", beside=True) for n in (1, 2)]
+        await kernel.interrupt()
+        rest = [message async for message in running]
+
+    values = [None if each is None else each["data"]["text/plain"] for each in found]
+    assert values == (["42", "43"] if case.beside else [None, None])
+    assert reply(rest).content["ename"] == "KeyboardInterrupt"
+    assert await value(kernel, "x") == "41"
+
+
+async def test_a_kernel_that_ends_meanwhile_evaluates_nothing(kernel: Kernel) -> None:
+    with pytest.raises(KernelDied):
+        async with asyncio.timeout(15):
+            await kernel.evaluate("__import__('os')._exit(1)")

@@ -34,7 +34,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "move_cell": {"cell": "[1]", "before": ""},
     "delete_cell": {"cell": "1"},
     "run_code": {"code": "3"},
+    "run_cells": {"scope": "below", "cell": "[1]"},
     "wait_for_execution": {"execution": "e1"},
+    "inspect_variables": {"names": ["x"]},
     "interrupt_kernel": {},
     "restart_kernel": {},
 }

@@ -22,10 +22,10 @@ LAYERS = [
     {"errors", "models", "guards"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"}
-    | {"listing"},
+    | {"comparison", "dependencies", "freshness", "listing", "tally", "variables"},
     {"server", "lab", "hub"},
     {"documents", "kernels"},
-    {"sight", "executions", "writer", "session", "undo"},
+    {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent"},

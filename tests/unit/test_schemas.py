@@ -49,16 +49,16 @@ def test_a_schema_is_flat(definition: dict[str, Any]) -> None:
     kinds = {argument["type"] for argument in definition["function"]["parameters"]["properties"].values()}
 
     assert not [word for word in ("anyOf", "$ref", "null", "runtime", "tool_call_id") if word in text]
-    assert kinds <= {"string", "integer", "number", "boolean"}
+    assert kinds <= {"string", "integer", "number", "boolean", "array"}
 
 
 def test_the_presets_are_those_that_are_documented() -> None:
     assert names(path="a.ipynb") == list(ARGUMENTS)
     assert names(tools="interpreter") == [
-        "run_code", "read_output", "wait_for_execution", "interrupt_kernel", "restart_kernel",
+        "run_code", "read_output", "wait_for_execution", "inspect_variables", "interrupt_kernel", "restart_kernel",
     ]  # fmt: skip
     assert names(path="a.ipynb", tools="read_only") == [
-        "get_notebook_info", "read_all_cells", "read_cell", "read_output",
+        "get_notebook_info", "read_all_cells", "read_cell", "read_output", "inspect_variables",
     ]  # fmt: skip
 
 

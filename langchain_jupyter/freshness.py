@@ -1,0 +1,365 @@
+"""Which cells show what the notebook would show if it were run from the top. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from langchain_jupyter.dependencies import EVERYTHING, NOTHING, RANDOM, Closure, Names, names_of
+from langchain_jupyter.models import Cell, Standing
+
+Outcome: TypeAlias = Literal["ok", "error", "unknown"]
+
+_PYTHON = frozenset({"python", "python3", "ipython", ""})
+_SCRATCH = "(scratch)"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What is known of a global name at one moment.
+
+    Attributes:
+        signature: The same for the same history: source and inputs of the runs that made it what it is.
+        cell: Id of the cell that set or changed it last.
+        closure: What it does when it is used.
+        module: Whether an import bound it.
+    """
+
+    signature: str
+    cell: str
+    closure: Closure = NOTHING
+    module: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The last run of a cell.
+
+    Attributes:
+        signature: Of its source and its inputs.
+        source: As it was sent.
+        reads: The inputs: name -> signature then.
+        outcome: How it ended.
+        execution_count: The kernel's counter.
+        order: Which run it was, over all cells.
+        generation: Which start of the kernel.
+    """
+
+    signature: str
+    source: str
+    reads: Mapping[str, str]
+    outcome: Outcome
+    execution_count: int | None
+    order: int
+    generation: int
+
+
+@dataclass(slots=True)
+class Namespace:
+    """The global names of a kernel, as far as the sources tell."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    shared: dict[str, set[str]] = field(default_factory=dict)
+
+    def inputs(self, names: Names) -> dict[str, str]:
+        """What a source would read now: name -> signature."""
+        reads, _ = self._reach(names)
+        reads |= self.values.keys() if EVERYTHING in reads else {EVERYTHING} & self.values.keys()
+        return {name: self.values[name].signature if name in self.values else "" for name in sorted(reads)}
+
+    def copy(self) -> Namespace:
+        """Another that begins with the same."""
+        return Namespace(dict(self.values), {name: set(others) for name, others in self.shared.items()})
+
+    def apply(self, names: Names, signature: str, cell: str, outcome: Outcome) -> set[str]:
+        """Let a source run, and tell what it sets or changes; one that fails may have set its names or not."""
+        sets = names.sets if outcome == "ok" else set()
+        if outcome != "ok":
+            signature = _digest(signature, outcome)
+        changes = self._reach(names)[1] | (names.sets - sets)
+        if EVERYTHING in changes:
+            changes |= self.values.keys()
+        changes = {other for name in changes for other in (name, *self.shared.get(name, ()))}
+        closures = {name: self._closure(name, names) for name in sets | changes}
+        for name in changes | sets:
+            old = self.values.get(name)
+            kept = old if name not in sets else None
+            mark = _digest(signature, name, "" if kept is None else kept.signature)
+            closure = closures[name] | (kept.closure if kept is not None else NOTHING)
+            module = name in names.modules or (kept is not None and kept.module)
+            self.values[name] = Value(mark, cell, closure, module)
+        self._share(names, sets)
+        return changes | sets
+
+    def _reach(self, names: Names) -> tuple[set[str], set[str]]:
+        """What a source reads and changes, with what is done by the functions and objects that it uses."""
+        reads, changes = set(names.reads), set(names.changes)
+        touched = {name for name in names.touches if name not in self.values or not self.values[name].module}
+        changes |= touched
+        for called, given in names.given.items():
+            if called in names.sets:
+                continue
+            if called in self.values and self.values[called].closure.arguments:
+                changes |= given
+                reads |= given
+        ahead, seen = list(reads), set()
+        while ahead:
+            name = ahead.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            closure = self.values[name].closure if name in self.values else NOTHING
+            reads |= closure.reads
+            changes |= closure.changes
+            if closure.once:
+                changes.add(name)
+            ahead += closure.reads
+        return reads, changes
+
+    def _closure(self, name: str, names: Names) -> Closure:
+        """What a name that a source sets will do when it is used, and what it is made of does."""
+        found = names.closures.get(name, NOTHING)
+        ahead, seen = list(names.draws.get(name, ())), set()
+        while ahead:
+            source = ahead.pop()
+            if source in seen:
+                continue
+            seen.add(source)
+            if source in names.closures:
+                found |= names.closures[source]
+                ahead += names.draws.get(source, ())
+            if source in self.values:
+                found |= self.values[source].closure
+        return found
+
+    def _share(self, names: Names, sets: Iterable[str]) -> None:
+        for name in sets:
+            for other in self.shared.pop(name, ()):
+                self.shared[other].discard(name)
+        for name, sources in names.shares.items():
+            group = {name} | sources | self.shared.get(name, set())
+            for source in sources:
+                group |= self.shared.get(source, set())
+            for member in group:
+                self.shared[member] = group - {member}
+
+
+class History:
+    """What has run in one kernel, and what that means for the cells as they stand now.
+
+    The runs are replayed by signature: that of a run covers its source and the signatures of what it reads, that of a
+    name covers the runs that made it. A cell is fresh if its last run has the signature that it would have if all cells
+    were run in order in a new kernel. For languages other than Python, every cell is taken to depend on all above it.
+    """
+
+    def __init__(self) -> None:
+        self._namespace = Namespace()
+        self._runs: dict[str, Ran] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._order = 0
+        self._generation = 0
+
+    def adopt(self, cells: Iterable[Cell], *, alive: bool) -> None:
+        """Take the cells of a notebook that was just opened.
+
+        Args:
+            cells: With the execution counts that they were saved with.
+            alive: Whether the kernel that ran them is the one of now.
+        """
+        self._runs.clear()
+        if not alive:
+            for cell in cells:
+                if cell.cell_type == "code" and cell.execution_count is not None:
+                    self.lost(cell.id, cell.source, cell.execution_count)
+        else:
+            self.observe(cells)
+
+    def observe(self, cells: Iterable[Cell]) -> None:
+        """Take note of runs that somebody else has made, told by execution counts that we have not given."""
+        fresh = [
+            cell
+            for cell in cells
+            if cell.cell_type == "code"
+            and not cell.running
+            and cell.execution_count is not None
+            and (cell.id not in self._runs or self._runs[cell.id].execution_count != cell.execution_count)
+        ]
+        for cell in sorted(fresh, key=lambda each: each.execution_count or 0):
+            failed = any(output["output_type"] == "error" for output in cell.outputs)
+            self.ran(cell.id, cell.source, "error" if failed else "ok", cell.execution_count)
+
+    def ran(self, cell_id: str | None, source: str, outcome: Outcome, execution_count: int | None = None) -> None:
+        """A cell, or scratch code, has run to its end.
+
+        Args:
+            cell_id: None for scratch code.
+            source: As it was sent.
+            outcome: "unknown" if it was stopped in between.
+            execution_count: The kernel's counter.
+        """
+        names = names_of(source)
+        reads = self._namespace.inputs(names)
+        signature = _signature(names, reads)
+        self._order += 1
+        if outcome == "unknown":
+            signature = _digest(signature, str(self._order))
+        self._outcomes[signature] = outcome
+        self._namespace.apply(names, signature, cell_id or _SCRATCH, outcome)
+        if cell_id is not None:
+            self._runs[cell_id] = Ran(signature, source, reads, outcome, execution_count, self._order, self._generation)
+
+    def lost(self, cell_id: str, source: str, execution_count: int | None) -> None:
+        """A cell ran when the kernel ended."""
+        self._runs[cell_id] = Ran("", source, {}, "unknown", execution_count, 0, -1)
+
+    def restarted(self) -> None:
+        """The kernel's process is a new one."""
+        self._generation += 1
+        self._namespace = Namespace()
+
+    def standings(
+        self, cells: Sequence[Cell], *, language: str = "python", name_of: Callable[[str], str] = str
+    ) -> dict[str, Standing]:
+        """Where each code cell stands.
+
+        Args:
+            cells: All cells of the notebook, in order.
+            language: Of the kernel.
+            name_of: Cell id -> what the cell is called in reasons.
+        """
+        self.observe(cells)
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        if language not in _PYTHON:
+            return self._by_order(code, name_of)
+        clean = Namespace()
+        found: dict[str, Standing] = {}
+        for cell in code:
+            names = names_of(cell.source)
+            reads = clean.inputs(names)
+            signature = _signature(names, reads)
+            found[cell.id] = self._standing(cell, signature, clean, reads, name_of)
+            clean.apply(names, signature, cell.id, self._outcomes.get(signature, "ok"))
+        return found
+
+    def plan(self, cells: Sequence[Cell], *, language: str = "python") -> list[str]:
+        """The cells to run, in order, so that none is stale: those that are, and those that make what they read.
+
+        A cell that ran and whose names were bound again below runs again before it is read, and so does what bound
+        them again, or the kernel would hold something else than the notebook says.
+
+        Args:
+            cells: All cells of the notebook, in order.
+            language: Of the kernel.
+        """
+        standings = self.standings(cells, language=language)
+        code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+        stale = [cell.id for cell in code if standings[cell.id].state == "stale"]
+        if not stale or language not in _PYTHON:
+            first = next((at for at, cell in enumerate(code) if cell.id in stale), len(code))
+            return [cell.id for cell in code[first:]]
+        wanted = set(stale)
+        while missing := self._missing(code, wanted, standings):
+            wanted |= missing
+        return [cell.id for cell in code if cell.id in wanted]
+
+    def _missing(self, cells: Sequence[Cell], wanted: set[str], standings: Mapping[str, Standing]) -> set[str]:
+        """Cells that have to run as well, or those that are wanted would read or leave behind something else."""
+        clean, actual = Namespace(), self._namespace.copy()
+        missing: set[str] = set()
+        touched: set[str] = set()
+        for cell in cells:
+            names = names_of(cell.source)
+            reads = clean.inputs(names)
+            signature = _signature(names, reads)
+            outcome = self._outcomes.get(signature, "ok")
+            if cell.id in wanted:
+                then = actual.inputs(names)
+                differing = [name for name in {*reads, *then} if reads.get(name, "") != then.get(name, "")]
+                missing |= {clean.values[name].cell for name in differing if name in clean.values}
+                touched |= actual.apply(names, _signature(names, then), cell.id, outcome)
+            clean.apply(names, signature, cell.id, outcome)
+        for name in touched & clean.values.keys():
+            now, last = actual.values.get(name), clean.values[name]
+            if standings[last.cell].state != "not run" and (now is None or now.signature != last.signature):
+                missing.add(last.cell)
+        return missing - wanted
+
+    def _standing(
+        self,
+        cell: Cell,
+        signature: str,
+        clean: Namespace,
+        reads: Mapping[str, str],
+        name_of: Callable[[str], str],
+    ) -> Standing:
+        if (known := self._known(cell, lambda source: names_of(source).code)) is not None:
+            return known
+        run = self._runs[cell.id]
+        if run.signature != signature:
+            return Standing("stale", self._cause(cell, run, clean, reads, name_of))
+        now = self._namespace.inputs(names_of(cell.source))
+        later = [name for name in sorted({*now, *run.reads}) if now.get(name, "") != run.reads.get(name, "")]
+        changed = f"{_named(later)} changed since" if later else ""
+        return Standing("error" if run.outcome == "error" else "ok", changed)
+
+    def _known(self, cell: Cell, code_of: Callable[[str], str]) -> Standing | None:
+        """What can be told of a cell without its dependencies."""
+        if cell.running:
+            return Standing("running")
+        run = self._runs.get(cell.id)
+        if run is None or cell.execution_count is None:
+            return Standing("not run")
+        if run.source != cell.source and code_of(run.source) != code_of(cell.source):
+            return Standing("stale", "edited since it ran")
+        if run.generation != self._generation:
+            return Standing("stale", "ran before the kernel started")
+        return Standing("stale", "was stopped") if run.outcome == "unknown" else None
+
+    def _cause(
+        self, cell: Cell, run: Ran, clean: Namespace, reads: Mapping[str, str], name_of: Callable[[str], str]
+    ) -> str:
+        """Why a run is not the one that the cells above would lead to, by the first name that differs."""
+        differing = [name for name in sorted({*reads, *run.reads}) if reads.get(name) != run.reads.get(name)]
+        name = next((each for each in differing if each not in (EVERYTHING, RANDOM)), "")
+        if not name:
+            return "the order of runs differs"
+        value = clean.values.get(name)
+        if value is None:
+            return f"{name} is set by no cell above"
+        now = self._namespace.values.get(name)
+        if now is not None and now.cell == cell.id and run.reads.get(name):
+            return f"{name} was changed by an earlier run of it"
+        return f"{name} changed" if value.cell == cell.id else f"{name} changed in {name_of(value.cell)}"
+
+    def _by_order(self, cells: Sequence[Cell], name_of: Callable[[str], str]) -> dict[str, Standing]:
+        found: dict[str, Standing] = {}
+        latest, doubt = 0, ""
+        for cell in cells:
+            standing = self._known(cell, str.strip) if cell.source.strip() else Standing("not run")
+            run = self._runs.get(cell.id)
+            if standing is None and run is not None:
+                if doubt or run.order < latest:
+                    standing = Standing("stale", doubt or "a cell above ran again")
+                else:
+                    standing = Standing("error" if run.outcome == "error" else "ok")
+            found[cell.id] = standing or Standing("not run")
+            if cell.source.strip():
+                latest = max(latest, run.order if run is not None else 0)
+                if found[cell.id].state not in ("ok", "error", "running"):
+                    doubt = doubt or f"{name_of(cell.id)} above is {found[cell.id].state}"
+        return found
+
+
+def _signature(names: Names, reads: Mapping[str, str]) -> str:
+    return _digest(names.code, *(f"{name}={signature}" for name, signature in reads.items()))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = [name for name in names if name != EVERYTHING]
+    return f"{', '.join(shown[:3])}{' …' if len(shown) > 3 else ''}" if shown else "something"
