@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig
@@ -28,6 +28,9 @@ from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
 from langchain_jupyter.workspace import Workspace
+
+if TYPE_CHECKING:
+    from langchain_jupyter.mcp.remote import McpToolkit
 
 
 class JupyterToolkit(BaseToolkit):
@@ -166,6 +169,23 @@ class JupyterToolkit(BaseToolkit):
         toolkit._own = own
         toolkit._bridge.run(reach.open)
         return toolkit
+
+    @staticmethod
+    async def from_mcp(url: str, token: str = "") -> McpToolkit:
+        """The tools and prompts of a `langchain-jupyter serve` that runs elsewhere, over one MCP session held open.
+
+        Args:
+            url: Such as `http://localhost:4040/mcp`.
+            token: What the server wants as a bearer token.
+
+        Raises:
+            MissingExtra: The extra `mcp-adapters` is not installed.
+            ServerUnreachable: Nobody answers.
+            ServerRefused: The token is not accepted.
+        """
+        from langchain_jupyter.mcp.remote import McpToolkit
+
+        return await McpToolkit.connect(url, token)
 
     @property
     def lab_url(self) -> str:

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from langchain_jupyter.mcp import TOOL_CALL_ID
 from langchain_jupyter.mcp.sdk import Request
-
-TOOL_CALL_ID = "langchain-jupyter/tool_call_id"
-"""Member of `_meta` with which a client names a tool call, so that the same call again is not done twice."""
 
 _KEEP_ALIVE = 10.0
 _INTERVAL = 0.1

@@ -11,6 +11,7 @@ from langchain_core.tools import BaseTool
 
 from langchain_jupyter import __version__
 from langchain_jupyter.errors import JupyterError, UsageError
+from langchain_jupyter.mcp import ARTIFACT
 from langchain_jupyter.mcp.calls import CallRuntime, Progress, RunningCalls
 from langchain_jupyter.mcp.resources import TEMPLATES, Address, blocks_of, contents_of
 from langchain_jupyter.mcp.sdk import Json, Refused, Request
@@ -18,9 +19,6 @@ from langchain_jupyter.mcp.watch import Watch
 from langchain_jupyter.prompts import system_prompt, task_names
 from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools import build_tools
-
-ARTIFACT = "langchain-jupyter/artifact"
-"""Member of a result's `_meta`: status, execution count, duration and references, as LangChain's artifact has them."""
 
 _NOT_FOUND = -32002
 _READERS = ("read_all_cells", "read_cell", "read_output")
