@@ -18,17 +18,16 @@ from pycrdt import Map, MapEvent
 
 from langchain_jupyter.documents import format as ipynb
 from langchain_jupyter.documents.contents import RemoteFile
-from langchain_jupyter.documents.journal import Edit
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.rebase import EditKeeper, rebase
+from langchain_jupyter.documents.whole import refuse
 from langchain_jupyter.errors import (
     ConnectionLost,
     DocumentConflict,
     DocumentError,
     JupyterError,
-    NotKept,
     OutOfReach,
     ServerError,
     ServerRefused,
@@ -180,7 +179,7 @@ class RoomStore:
         if self._closed or self._staying is None:
             return
         self._closed = True
-        self._document.journal.keep = _refuse
+        self._document.journal.keep = refuse
         fault: OutOfReach | None = None
         try:
             async with asyncio.timeout(_CLOSE):
@@ -464,7 +463,3 @@ class RoomStore:
         ) as file:
             file.write(ipynb.dump(cells))
         return file.name
-
-
-def _refuse(edit: Edit) -> None:
-    raise NotKept("The notebook is closed.", hint="Nothing was changed.")

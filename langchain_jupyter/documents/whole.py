@@ -162,7 +162,7 @@ class WholeStore:
         if self._closed:
             return
         self._closing = True
-        self._document.journal.keep = _refuse
+        self._document.journal.keep = refuse
         if self._autosave is not None:
             async with self._lock:  # a save under way is not cut off: its thread would go on and overwrite ours
                 self._autosave.cancel()
@@ -334,7 +334,12 @@ class WholeStore:
         return self._text.layout.dump(metadata, self._text.layout.indent or "")
 
 
-def _refuse(edit: journal.Edit) -> None:
+def refuse(edit: journal.Edit) -> None:
+    """What a journal does once its document is closed.
+
+    Raises:
+        NotKept: Always.
+    """
     raise NotKept("The notebook is closed.", hint="Nothing was changed.")
 
 
