@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,18 @@ class Served:
 
 @contextmanager
 def served(
-    notebook: Path | str, *options: str, token: str = TOKEN, python: str = sys.executable, **environment: str
+    notebook: Path | str,
+    *options: str,
+    token: str = TOKEN,
+    python: str = sys.executable,
+    command: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Served]:
-    """A server over HTTP on a free port, ended afterwards."""
-    command = [python, "-m", "langchain_jupyter.cli", "serve", "--transport", "streamable-http", "--port", "0"]
-    command += [*(["--notebook", str(notebook)] if notebook else []), *options]
+    """A server over HTTP on a free port, ended afterwards; `command` in place of the options, if it is given."""
+    command = list(command)
+    if not command:
+        command = [python, "-m", "langchain_jupyter.cli", "serve", "--transport", "streamable-http", "--port", "0"]
+        command += [*(["--notebook", str(notebook)] if notebook else []), *options]
     known = {name: value for name, value in os.environ.items() if name != "MCP_TOKEN"}
     process = subprocess.Popen(
         command,
