@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 from langchain_jupyter.backends import Backend, Documents, LocalDocuments, LocalKernels
 from langchain_jupyter.documents.contents import ContentsStore
@@ -16,6 +17,7 @@ from langchain_jupyter.documents.server_folder import ServerFolder
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import ServerError
 from langchain_jupyter.hub import awake
+from langchain_jupyter.kernels.client import ClientKernel
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.kernels.remote import RemoteKernel
 from langchain_jupyter.lab import LabServer
@@ -143,18 +145,44 @@ class ServerKernels:
         await self._reach.close()
 
 
+class ClientKernels:
+    """The one kernel of a user's own JupyterKernelClient.
+
+    Args:
+        client: The client.
+        served: Whether the notebook's path is one of the client's server.
+    """
+
+    def __init__(self, client: Any, *, served: bool) -> None:
+        self._client = client
+        self._served = served
+
+    async def kernel(self, location: str, choice: str) -> Kernel:
+        return ClientKernel(self._client, path=location if self._served else "")
+
+    async def specs(self) -> Mapping[str, str]:
+        """It has its kernel, and is asked for no other."""
+        return {}
+
+    async def close(self) -> None:
+        """The client is its user's."""
+
+
 def choose(
     path: str | PathLike[str] | None,
     root: str | PathLike[str] | None,
     documents: ServerSettings | None,
     runtimes: ServerSettings | None,
     collaborator: Collaborator,
+    kernel_client: Any = None,
 ) -> Backend:
-    """The places for a toolkit's notebooks and kernels: this machine, or servers."""
+    """The places for a toolkit's notebooks and kernels: this machine, servers, or a user's own client."""
     reach = None if documents is None else Reach(documents)
     where: Documents = LocalDocuments(_local(path), root=_local(root))
     if reach is not None and (path is not None or root is not None):
         where = _served(reach, path, root, collaborator)
+    if kernel_client is not None:
+        return Backend(where, ClientKernels(kernel_client, served=documents is not None))
     if runtimes is None:
         return Backend(where, LocalKernels())
     return Backend(where, ServerKernels(reach if reach is not None and runtimes == documents else Reach(runtimes)))

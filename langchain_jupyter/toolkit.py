@@ -49,6 +49,8 @@ class JupyterToolkit(BaseToolkit):
         token: For that server.
         runtime_url: The server or gateway that runs the kernel, where it is another one than the notebook's.
         runtime_token: For that one; `token` if not given.
+        kernel_client: A `JupyterKernelClient` of jupyter-kernel-client that you have, for the kernel of the one
+            notebook; what it cannot do stands at `langchain_jupyter.kernels.client.ClientKernel`.
         username: Whom people see in JupyterLab.
         tls: How https is checked.
         kernel: Name of an installed kernel spec; "" for the notebook's running kernel, or else the spec that it names,
@@ -90,6 +92,7 @@ class JupyterToolkit(BaseToolkit):
         token: str | SecretStr = "",
         runtime_url: str = "",
         runtime_token: str | SecretStr = "",
+        kernel_client: Any = None,
         username: str = "Agent",
         tls: TLS | None = None,
         kernel: str = "",
@@ -107,8 +110,9 @@ class JupyterToolkit(BaseToolkit):
         self._undo = Undo()
         if backend is None:
             _check_place(path, root, tools, server_url)
+            _check_client(kernel_client, root, runtime_url, kernel, isolation)
             servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
-            backend = choose(path, root, *servers, Collaborator(name=username))
+            backend = choose(path, root, *servers, Collaborator(name=username), kernel_client)
             if isolation == "thread":
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
@@ -354,6 +358,16 @@ def _servers(
 
 def _secret(token: str | SecretStr) -> SecretStr:
     return token if isinstance(token, SecretStr) else SecretStr(token)
+
+
+def _check_client(client: Any, root: object, runtime_url: str, kernel: str, isolation: Isolation) -> None:
+    if client is None:
+        return
+    given = {"root": root is not None, "runtime_url": bool(runtime_url), "kernel": bool(kernel)}
+    if clash := [name for name, there in given.items() if there]:
+        raise UsageError(f"kernel_client has the one kernel that there is: leave out {' and '.join(clash)}=.")
+    if isolation != "shared":
+        raise UsageError('kernel_client has one kernel, for all threads: leave out isolation="thread".')
 
 
 def _check_place(path: object, root: str | PathLike[str] | None, tools: str | Iterable[str], server_url: str) -> None:

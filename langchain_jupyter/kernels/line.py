@@ -41,7 +41,7 @@ class Line:
         server: The server that runs the kernel.
         kernel_id: Its id there.
         receive: Told each message.
-        resumed: Told, when the line is there again after it broke, whether messages may be lost.
+        resumed: Told, when the line is there again after it broke, what the server said of the kernel just before.
         ended: Told why no more comes: KernelDied, ServerRefused, ConnectionLost. Not after `close`.
     """
 
@@ -51,7 +51,7 @@ class Line:
         kernel_id: str,
         *,
         receive: Callable[[Envelope], None],
-        resumed: Callable[[bool], None],
+        resumed: Callable[[Mapping[str, Any]], None],
         ended: Callable[[OutOfReach], None],
     ) -> None:
         self.session = uuid.uuid4().hex
@@ -167,17 +167,17 @@ class Line:
                     self._read(data, socket.subprotocol)
                 self._settled.clear()
                 logger.info("the line to %s broke (%s)", self._path, socket.close_code)
-                socket, lossy = await self._take_up()
+                socket, model = await self._take_up()
                 self._socket = socket
                 self._settled.set()
-                self._resumed(lossy)
+                self._resumed(model)
         except OutOfReach as error:
             self._end = error
             self._settled.set()
             self._ended(error)
 
-    async def _take_up(self) -> tuple[WebSocket, bool]:
-        """Connect again; and whether messages may be lost.
+    async def _take_up(self) -> tuple[WebSocket, Mapping[str, Any]]:
+        """Connect again; and what the server said of the kernel just before.
 
         Raises:
             KernelDied: The server does not have the kernel any more.
@@ -189,8 +189,8 @@ class Line:
             async with asyncio.timeout(_PATIENCE):
                 while True:
                     try:
-                        alone = (await self.model()).get("connections") == 0
-                        return await self._connect(), not alone
+                        model = await self.model()
+                        return await self._connect(), model
                     except ServerRefused as error:
                         raise ServerRefused(
                             f"The line to the kernel broke, and the server does not let us back. {error}",

@@ -80,6 +80,7 @@ class RemoteKernel:
         self._state: KernelState = "not started"
         self._identity = ""
         self._features: Sequence[str] = ()
+        self._last = self._next = 0
         self._heard = 0.0
         self._waiting: dict[str, Request] = {}
         self._question: Mapping[str, Any] = {}
@@ -340,6 +341,8 @@ class RemoteKernel:
         self._heard = asyncio.get_running_loop().time()
         if self._line is None or self._end is not None:
             return
+        if envelope.number is not None and envelope.header["session"] == self._identity:
+            self._count(envelope.number)
         if envelope.channel == "iopub":
             self._follow(envelope, self._line)
         elif envelope.msg_type == "input_request":
@@ -389,13 +392,23 @@ class RemoteKernel:
             return None  # code that prints those words
         return _RATES.get(str(envelope.content.get("text", "")).split("\n", 1)[0])
 
-    def _resumed(self, lossy: bool) -> None:
+    def _resumed(self, model: Mapping[str, Any]) -> None:
         """The line is there again."""
-        requests = list(self._waiting.values())
-        for request in requests:
-            if lossy:
-                request.tell(truncated(_GAP))
-        self._later(self._settle(requests))
+        if model.get("connections") != 0:
+            self._tell_gap()
+        elif model.get("execution_state") == "busy" and self._last:
+            self._next = self._last + 1
+        self._later(self._settle(list(self._waiting.values())))
+
+    def _count(self, number: int) -> None:
+        """Notice what is missing though nobody is on the kernel: somebody was, and left again."""
+        if self._next and number > self._next:
+            self._tell_gap()
+        self._next, self._last = 0, number
+
+    def _tell_gap(self) -> None:
+        for request in self._waiting.values():
+            request.tell(truncated(_GAP))
 
     async def _settle(self, requests: list[Request]) -> None:
         """Find out which of them are over: a request that the kernel answers comes behind them."""

@@ -44,6 +44,13 @@ class Envelope:
         return str(self.header["msg_type"])
 
     @property
+    def number(self) -> int | None:
+        """Its place among all that its sender sent, where the sender counts as jupyter_client's Session does."""
+        session, _, rest = str(self.header.get("msg_id", "")).partition("_")
+        count = rest.rpartition("_")[2]
+        return int(count) if session == self.header.get("session") and count.isdecimal() else None
+
+    @property
     def parent(self) -> str:
         """Id of the request that caused it; "" if none did."""
         return str(self.parent_header.get("msg_id", ""))
@@ -84,9 +91,9 @@ def decode(data: bytes | str, subprotocol: str | None) -> Envelope:
     if isinstance(data, str):
         raise ValueError("a text frame where the subprotocol has binary ones only")
     count = int.from_bytes(data[:_WORD], "little")
-    offsets = [int.from_bytes(data[_WORD * n : _WORD * (n + 1)], "little") for n in range(1, count + 1)]
-    if len(offsets) < len(_PARTS) + 2 or offsets[len(_PARTS) + 1] > len(data):
+    if not len(_PARTS) + 2 <= count < len(data) // _WORD:
         raise ValueError("a frame that is shorter than it says")
+    offsets = [int.from_bytes(data[_WORD * n : _WORD * (n + 1)], "little") for n in range(1, len(_PARTS) + 3)]
     channel = data[offsets[0] : offsets[1]].decode()
     parts = [json.loads(data[offsets[n] : offsets[n + 1]]) for n in range(1, len(_PARTS) + 1)]
     return Envelope(cast(Channel, channel), *parts)
@@ -99,6 +106,5 @@ def _decode_json(text: str | bytes) -> Envelope:
 
 def _first_buffer(data: bytes) -> bytes:
     """The JSON of a message with buffers: a count and offsets of 4 bytes, big-endian, then the pieces."""
-    count = int.from_bytes(data[:4], "big")
-    offsets = [int.from_bytes(data[4 * n : 4 * (n + 1)], "big") for n in range(1, count + 1)]
-    return data[offsets[0] : offsets[1] if count > 1 else None]
+    count, start, end = (int.from_bytes(data[4 * n : 4 * (n + 1)], "big") for n in range(3))
+    return data[start : end if count > 1 else None]

@@ -154,6 +154,22 @@ async def test_with_another_client_on_the_kernel_a_gap_is_said(bench: Bench, som
     await bench.works()
 
 
+async def test_a_gap_is_said_though_the_other_client_has_left_again(bench: Bench) -> None:
+    async def cut_while_somebody_looks_in() -> None:
+        bench.proxy.refuse()
+        kernel = RemoteKernel(bench.direct, path=bench.path)
+        await kernel.start()
+        await kernel.close()
+        bench.proxy.restore()
+
+    execution = await bench.run(COUNT.format(steps=40, pause=0.1), cut_while_somebody_looks_in)
+
+    assert execution.status == "ok"
+    assert text(execution) != "".join(f"{n}\n" for n in range(40))
+    assert execution.truncated
+    assert bench.ran == 1
+
+
 async def test_an_end_that_nobody_heard_is_lost_and_never_called_ok(bench: Bench, somebody: RemoteKernel) -> None:
     execution = await bench.run(COUNT.format(steps=5, pause=0.1), cut_for(bench.proxy, 2))
 
@@ -412,6 +428,16 @@ async def test_output_that_the_server_left_out_is_said_with_how_to_get_it(tmp_pa
         assert "iopub_data_rate_limit" in flood.note
         assert quote.status == "ok"
         assert not quote.truncated
+
+
+async def test_a_server_that_speaks_plain_json_is_understood(tmp_path: Path) -> None:
+    plain = "--ZMQChannelsWebsocketConnection.kernel_ws_protocol="
+    async with jupyter_server(tmp_path, plain) as server, bench_of(server.settings, tmp_path) as bench:
+        execution = await bench.run("print('Grüße'); 1 / 0")
+
+        assert text(execution) == "Grüße\n"
+        assert execution.status == "error"
+        await bench.works()
 
 
 # -- without a session of ours ----------------------------------------------------------------------------------------

@@ -1,0 +1,45 @@
+"""A toolkit on the client that its user has already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_kernel_client import JupyterKernelClient
+
+from langchain_jupyter import JupyterToolkit
+from langchain_jupyter.errors import UsageError
+from langchain_jupyter.lab import LabServer
+
+
+@pytest.fixture
+def kernel_client(lab: LabServer) -> Iterator[JupyterKernelClient]:
+    client = JupyterKernelClient(server_url=lab.settings.url, token=lab.settings.token.get_secret_value())
+    client.start()
+    yield client
+    client.stop()
+
+
+def run(toolkit: JupyterToolkit, source: str) -> str:
+    tool = next(tool for tool in toolkit.get_tools() if tool.name == "append_execute_code_cell")
+    return str(tool.invoke({"source": source})[0]["text"])
+
+
+def test_cells_of_a_file_run_in_the_kernel_of_a_client(kernel_client: JupyterKernelClient, tmp_path: Path) -> None:
+    kernel_client.execute("x = 20")
+
+    with JupyterToolkit(tmp_path / "analysis.ipynb", kernel_client=kernel_client) as toolkit:
+        text = run(toolkit, "x += 22; print(x)")
+
+    assert "\n42\n" in text
+    assert kernel_client.execute("x")["outputs"][0]["data"]["text/plain"] == "42"  # the client is its user's
+
+
+def test_a_client_is_for_one_notebook_and_one_kernel(kernel_client: JupyterKernelClient, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out root="):
+        JupyterToolkit(root=tmp_path, kernel_client=kernel_client)
+    with pytest.raises(UsageError, match="leave out kernel="):
+        JupyterToolkit("a.ipynb", kernel="python3", kernel_client=kernel_client)
+    with pytest.raises(UsageError, match="for all threads"):
+        JupyterToolkit("a.ipynb", isolation="thread", kernel_client=kernel_client)
