@@ -151,10 +151,9 @@ def names_of(source: str) -> Names:
     return found
 
 
-def defines(source: str) -> frozenset[str]:
-    """Names that a cell certainly or possibly binds."""
-    names = names_of(source)
-    return frozenset((names.sets | names.changes) - {EVERYTHING, RANDOM})
+def code_of(source: str) -> str:
+    """A cell as IPython hands it to Python: without magics and shell commands."""
+    return _without_magics(source)[0]
 
 
 def _without_magics(source: str) -> tuple[str, str]:
@@ -708,7 +707,7 @@ def _shared(node: ast.AST) -> Iterator[str]:
         case ast.NamedExpr(value=inner):
             yield from _shared(inner)
         case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-            yield from _loaded(node)
+            yield from set(_loaded(node)) - _targets(node)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name not in _FRESH:
             yield name
             for argument in (*arguments, *(each.value for each in keywords)):
@@ -719,6 +718,12 @@ def _shared(node: ast.AST) -> Iterator[str]:
                 yield from _shared(argument)
 
 
+def _targets(node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> set[str]:
+    """Names that a comprehension binds for itself, those of inner ones included."""
+    generators = (inner for inner in ast.walk(node) if isinstance(inner, ast.comprehension))
+    return {name for each in generators for name in _stored(each.target)}
+
+
 def _closure(node: ast.AST) -> Closure:
     """What the value of an expression may do later, by what stands in the expression itself."""
     found = NOTHING
@@ -726,7 +731,7 @@ def _closure(node: ast.AST) -> Closure:
         if isinstance(each, ast.Lambda):
             found |= _body(each)
         elif isinstance(each, ast.GeneratorExp):
-            found |= Closure(reads=frozenset(_loaded(each)), once=True)
+            found |= Closure(reads=frozenset(_loaded(each)) - _targets(each), once=True)
         elif isinstance(each, ast.Call):
             dotted = _dotted(each.func)
             once = dotted[-1] in _ONCE or "random" in dotted or dotted[-1] in ("default_rng", "RandomState", "Random")

@@ -145,6 +145,13 @@ class NotebookSession:
         found = {cell_id: self._known(key, cell_id) for cell_id, key in keys.items()}
         return {cell_id: known for cell_id, known in found.items() if isinstance(known, Execution)}
 
+    @property
+    def python(self) -> bool:
+        """Whether the code is Python, by the kernel or, before it starts, by the notebook's metadata."""
+        metadata = self.document.metadata
+        named = metadata.get("language_info", {}).get("name") or metadata.get("kernelspec", {}).get("language")
+        return str(self.kernel.info.language or named or "python").lower() in ("python", "ipython")
+
     def plan(self) -> list[str]:
         """Ids of the cells to run, in order, so that none is stale."""
         return self._history.plan(list(self.document.cells()), language=self.kernel.info.language)

@@ -17,6 +17,7 @@ from langchain_jupyter.tools.edit import (
 )
 from langchain_jupyter.tools.kernel import InterruptKernel, RestartKernel
 from langchain_jupyter.tools.read import GetNotebookInfo, InspectVariables, ReadAllCells, ReadCell, ReadOutput
+from langchain_jupyter.tools.review import CheckNotebook
 from langchain_jupyter.tools.run import (
     AppendExecuteCodeCell,
     ExecuteCellWithProgress,
@@ -47,6 +48,7 @@ TOOLS: tuple[type[JupyterTool], ...] = (
     RunCells,
     WaitForExecution,
     InspectVariables,
+    CheckNotebook,
     InterruptKernel,
     RestartKernel,
 )

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "run_cells": {"scope": "below", "cell": "[1]"},
     "wait_for_execution": {"execution": "e1"},
     "inspect_variables": {"names": ["x"]},
+    "check_notebook": {},
     "interrupt_kernel": {},
     "restart_kernel": {},
 }

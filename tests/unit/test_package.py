@@ -22,10 +22,10 @@ LAYERS = [
     {"errors", "models", "guards"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"}
-    | {"comparison", "dependencies", "freshness", "listing", "tally", "variables"},
+    | {"comparison", "dependencies", "freshness", "findings", "listing", "review", "tally", "variables"},
     {"server", "lab", "hub"},
     {"documents", "kernels"},
-    {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection"},
+    {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent"},

@@ -59,6 +59,7 @@ def test_the_presets_are_those_that_are_documented() -> None:
     ]  # fmt: skip
     assert names(path="a.ipynb", tools="read_only") == [
         "get_notebook_info", "read_all_cells", "read_cell", "read_output", "inspect_variables",
+        "check_notebook",
     ]  # fmt: skip
 
 
