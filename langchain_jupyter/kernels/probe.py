@@ -45,7 +45,7 @@ def report(namespace: Any, hidden: Any, names: Any, seconds: Any) -> Any:
         return json.dumps({"details": details, "known": sorted(_own(found, hidden), key=str)[:_VARIABLES]})
     own = _own(found, hidden)
     modules = [name for name in own if type(found[name]) is types.ModuleType]
-    callables = [name for name in own if isinstance(found[name], (types.FunctionType, type))]
+    callables = [name for name in own if _made_of(found[name], types.FunctionType, type)]
     variables = [name for name in own if name not in modules and name not in callables]
     rows = [_brief(name, found[name], deadline) for name in variables[:_VARIABLES]]
     return json.dumps(
@@ -84,16 +84,27 @@ def _detail(name: Any, value: Any, deadline: Any) -> Any:
 
 def _type(value: Any) -> Any:
     kind = type(value)
-    module, name = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
-    return name if module in ("builtins", "__main__") else f"{str(module).partition('.')[0]}.{name}"
+    name = type.__getattribute__(kind, "__qualname__")
+    return name if _home(kind) in ("builtins", "__main__") else f"{_home(kind)}.{name}"
+
+
+def _home(kind: Any) -> str:
+    """The top-level package of a type; its metaclass is not asked."""
+    module = type.__getattribute__(kind, "__module__")
+    return module.partition(".")[0] if type(module) is str else ""
+
+
+def _made_of(value: Any, *kinds: Any) -> bool:
+    """As `isinstance`, which asks the value for its `__class__`."""
+    return any(kind in type.mro(type(value)) for kind in kinds)
 
 
 def _is(value: Any, module: str, *names: str) -> Any:
     """Whether the type of a value is one of a library, or made of one by a library."""
     kind = type(value)
-    if str(kind.__module__).partition(".")[0] not in _LIBRARIES:
+    if _home(kind) not in _LIBRARIES:
         return False
-    return any(str(base.__module__).partition(".")[0] == module and base.__name__ in names for base in type.mro(kind))
+    return any(_home(base) == module and type.__getattribute__(base, "__name__") in names for base in type.mro(kind))
 
 
 # -- size and preview ----------------------------------------------------------------------------------------------
@@ -115,7 +126,7 @@ def _size(value: Any) -> Any:
         return _shape(value.shape)
     if _is(value, "PIL", "Image"):
         return f"{value.size[0]}x{value.size[1]}"
-    if kind.__module__ == "collections" and kind.__name__ in ("OrderedDict", "defaultdict", "Counter", "deque"):
+    if _home(kind) == "collections" and kind.__name__ in ("OrderedDict", "defaultdict", "Counter", "deque"):
         return str(len(value))
     return ""
 
@@ -134,9 +145,9 @@ def _preview(value: Any, depth: Any) -> Any:
     if kind in (str, bytes, bytearray):
         text = repr(value[:_PREVIEW])
         return text if len(value) <= _PREVIEW else text + "…"
-    if kind in (list, tuple, set, frozenset, dict, range) or kind.__module__ == "collections":
+    if kind in (list, tuple, set, frozenset, dict, range) or _home(kind) == "collections":
         return _container(value, kind, depth)
-    if kind.__module__ in ("datetime", "decimal", "fractions", "uuid", "pathlib", "re"):
+    if _home(kind) in ("datetime", "decimal", "fractions", "uuid", "pathlib", "re"):
         return _clipped(repr(value))
     if _is(value, "numpy", "generic"):
         return _clipped(str(value)) if value.dtype.kind in "biufcmM" else ""
@@ -216,7 +227,7 @@ def _lines(value: Any) -> Any:
         return _module(value)
     if _is(value, "sklearn", "BaseEstimator"):
         return _estimator(value)
-    if isinstance(value, types.FunctionType):
+    if type(value) is types.FunctionType:
         code = value.__code__
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         doc = value.__doc__ if type(value.__doc__) is str else ""
@@ -311,7 +322,7 @@ def _cell(value: Any) -> Any:
     if type(value) is str:
         return value
     text = _preview(value, 1)
-    if not text and str(type(value).__module__).partition(".")[0] == "pandas":
+    if not text and _home(type(value)) == "pandas":
         return str(value)
     return text or f"<{_type(value)}>"
 
