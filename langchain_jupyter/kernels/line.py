@@ -94,10 +94,11 @@ class Line:
         """Send one message, when the line is open. That it was received is not promised.
 
         Raises:
-            OutOfReach: The line is lost; it was not sent.
+            KernelDied: The kernel has ended; it was not sent.
+            ConnectionLost: The line is lost; it was not sent.
         """
         if (end := await self.settled()) is not None:
-            raise end
+            raise KernelDied(str(end)) if isinstance(end, KernelDied) else ConnectionLost(str(end))
         assert self._socket is not None
         envelope = Envelope(channel, head, parent_header or {}, {}, content)
         with contextlib.suppress(ConnectionLost):  # its reader notices as well, and takes the line up

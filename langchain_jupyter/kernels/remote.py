@@ -164,8 +164,7 @@ class RemoteKernel:
     async def execute(
         self, code: str, *, allow_stdin: bool = False, store_history: bool = True
     ) -> AsyncIterator[Message]:
-        if self._line is None or self._end is not None:
-            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
+        self._check()
         content = execute_content(code, allow_stdin=allow_stdin, store_history=store_history)
         request = await self._ask("execute_request", content)
         try:
@@ -175,8 +174,7 @@ class RemoteKernel:
             del self._waiting[request.msg_id]
 
     async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
-        if self._line is None or self._end is not None:
-            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
+        self._check()
         if beside and SUBSHELLS not in self._features:
             return None
         return await evaluate(self._reply_to, expression, beside=beside)
@@ -320,6 +318,20 @@ class RemoteKernel:
         self._gone = ""
 
     # -- what is asked and what comes ---------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Refuse what cannot be sent.
+
+        Raises:
+            KernelDied: The kernel has ended, or was not started.
+            ConnectionLost: The line to it is lost.
+        """
+        if isinstance(self._end, KernelDied):
+            raise KernelDied(str(self._end))
+        if self._end is not None:
+            raise ConnectionLost(str(self._end))
+        if self._line is None:
+            raise KernelDied("the kernel was not started.")
 
     async def _ask(
         self, msg_type: str, content: Mapping[str, Any], *, channel: Channel = "shell", subshell: str = ""

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import time
 
+import nbformat
 import pytest
 
+from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import ServerError
 from langchain_jupyter.hub import awake, hub_server
 from langchain_jupyter.kernels.remote import RemoteKernel
@@ -81,6 +83,18 @@ async def test_a_server_stopped_by_the_hub_is_started_for_the_next_run(hub: Hub)
 
     assert found[0].content["data"]["text/plain"] == "42"
     assert second != first
+
+
+async def test_a_toolkit_works_in_a_live_notebook_behind_a_hub(hub: Hub) -> None:
+    settings = await hub.settings("ada")
+    token = settings.token.get_secret_value()
+    async with asyncio.timeout(90), JupyterToolkit("live.ipynb", server_url=settings.url, token=token) as toolkit:
+        tools = {tool.name: tool for tool in toolkit.get_tools()}
+        found = await tools["append_execute_code_cell"].ainvoke({"source": "6 * 7"})
+
+    assert "\n42\n" in found[0]["text"]
+    [cell] = nbformat.read(hub.root / "ada" / "live.ipynb", as_version=4).cells
+    assert cell.outputs[0]["data"]["text/plain"] == "42"
 
 
 @pytest.mark.parametrize(
