@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -68,7 +69,9 @@ async def behind_hub(hub: Hub) -> AsyncIterator[Case]:
 @asynccontextmanager
 async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
     server = JupyterServer(gateway.settings)
-    yield Case(RemoteKernel(server, path="analysis.ipynb"), gateway.log.parent, noticed=10)
+    subshells = gateway.command[0] == sys.executable  # Enterprise Gateway's environment has ipykernel 6
+    kernel = RemoteKernel(server, path="analysis.ipynb")
+    yield Case(kernel, gateway.log.parent, noticed=10, beside=subshells)
     await server.close()
 
 
