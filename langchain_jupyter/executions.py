@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from langchain_jupyter.documents.notebook import METADATA_KEY
 from langchain_jupyter.errors import ExecutionNotFound
 from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, Status
@@ -241,6 +242,14 @@ class Results:
         late = [key for key, (number, _) in self._kept.items() if key.startswith(family) and number > made]
         for key in late:
             del self._kept[key]
+
+
+def receipt_of(cell: Cell) -> Mapping[str, str]:
+    """What takes up the run that an earlier process has left in that cell; empty if there is none."""
+    mark = cell.metadata.get(METADATA_KEY)
+    if not isinstance(mark, Mapping) or mark.get("status") != "running":
+        return {}
+    return mark.get("receipt") or {}
 
 
 def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:

@@ -56,6 +56,15 @@ class Outputs:
     def __len__(self) -> int:
         return len(self._items)
 
+    def begin_with(self, outputs: Sequence[Output]) -> None:
+        """Go on from outputs that stand in the cell already: an earlier process wrote them."""
+        for output in outputs:
+            if output["output_type"] == "stream":
+                self._write(output["name"], output["text"])
+            else:
+                self._items.append(dict(output))
+        self.take()
+
     def feed(self, msg_type: str, content: Mapping[str, Any]) -> bool:
         """Take one IOPub message.
 

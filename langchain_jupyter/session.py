@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
 from langchain_jupyter.batches import Batches
@@ -22,11 +22,11 @@ from langchain_jupyter.errors import (
     OutOfReach,
     TextNotFound,
 )
-from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution
+from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution, receipt_of
 from langchain_jupyter.freshness import History, Outcome
 from langchain_jupyter.guards import check_change, check_deletion
 from langchain_jupyter.inspection import inspect
-from langchain_jupyter.kernels.kernel import Kernel, Message
+from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
 from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, Standing
 from langchain_jupyter.outputs import display_of
 from langchain_jupyter.references import References
@@ -96,6 +96,7 @@ class NotebookSession:
         self.document = await self.store.open()
         self._history.adopt(self.document.cells(), alive=False)
         self.kernel.prefer(str(self.document.metadata.get("kernelspec", {}).get("name", "")))
+        await self._recall_left()
         self._start_kernel().add_done_callback(self._kernel_found)
 
     async def close(self) -> None:
@@ -417,7 +418,7 @@ class NotebookSession:
         """The execution that a key has started already, in this process or in an earlier one."""
         if not key:
             return None
-        if (run := self.executions.of_key(key)) is not None:
+        if (run := self.executions.of_key(key) or self.executions.of_key(_digest(key))) is not None:
             return run
         if cell_id not in self.document:
             return None
@@ -429,7 +430,11 @@ class NotebookSession:
 
     async def _outcome(self, known: Run | Execution, timeout: float) -> Execution:
         if isinstance(known, Execution):
-            return known
+            cell = self.document.cell(str(known.cell_id))
+            if not receipt_of(cell) or not isinstance(self.kernel, Recallable):
+                return known
+            await self._take_turn()
+            known = self._recall(cell)
         return await known.wait(timeout or self.soft_wait)
 
     def _check_runnable(self, cell_id: str, caller: str) -> None:
@@ -526,14 +531,37 @@ class NotebookSession:
     ) -> Run:
         """Start a run in a task of its own; holds the turn until the kernel is idle again."""
         if cell_id is not None and key:
-            mark = {"key": _digest(key), "status": "running"}
+            mark: dict[str, Any] = {"key": _digest(key), "status": "running"}
+            if isinstance(self.kernel, Recallable):
+                mark["receipt"] = dict(self.kernel.receipt())
             self.document.set_metadata(cell_id, METADATA_KEY, mark)
         if cell_id is not None:
             self._name_kernel()
         run = self.executions.begin(cell_id, key)
         if listener is not None:
             run.listeners.append(listener)
-        self._spawn(self._drive(run, code, key, self._ask if ask is None else ask))
+        messages = self.kernel.execute(
+            code, allow_stdin=self._ask if ask is None else ask, store_history=cell_id is not None
+        )
+        self._spawn(self._drive(run, code, messages, _digest(key) if key else ""))
+        return run
+
+    async def _recall_left(self) -> None:
+        """Take up what an earlier process has left running in a kernel that outlived it."""
+        marked = [cell for cell in self.document.cells() if receipt_of(cell)]
+        if marked and isinstance(self.kernel, Recallable) and await self.kernel.left(receipt_of(marked[-1])):
+            await self._turn.acquire()
+            self._recall(marked[-1])
+
+    def _recall(self, cell: Cell) -> Run:
+        """The run that an earlier process has begun; holds the turn, as `_launch`."""
+        assert isinstance(self.kernel, Recallable)
+        key = str(cell.metadata[METADATA_KEY]["key"])
+        run = self.executions.begin(cell.id, key)
+        run.begun.set()
+        run.unattended.set()
+        messages = self.kernel.recall(receipt_of(cell))
+        self._spawn(self._drive(run, cell.source, messages, key, anew=False))
         return run
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -543,12 +571,14 @@ class NotebookSession:
         task.add_done_callback(_retrieve)
         return task
 
-    async def _drive(self, run: Run, code: str, key: str, ask: bool) -> None:
+    async def _drive(
+        self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, *, anew: bool = True
+    ) -> None:
         writer = OutputWriter(self.document, run)
         limit = self._limit_runtime(run)
         try:
-            writer.begin()
-            async for message in self.kernel.execute(code, allow_stdin=ask, store_history=run.cell_id is not None):
+            writer.begin() if anew else writer.go_on()
+            async for message in messages:
                 run.take(message)
                 self._update_earlier(message)
                 writer.soon()
@@ -560,7 +590,7 @@ class NotebookSession:
             if limit is not None:
                 limit.cancel()
             try:
-                writer.end(_digest(key) if key else "")
+                writer.end(mark)
                 self._learn_displays(run)
                 self._remember(run, code)
             finally:

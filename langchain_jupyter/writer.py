@@ -28,6 +28,12 @@ class OutputWriter:
             self._before = self._document.snapshot(self._cell_id)
             self._document.begin_run(self._cell_id)
 
+    def go_on(self) -> None:
+        """Add to what the cell shows: an earlier process has begun it."""
+        if self._cell_id:
+            self._before = self._document.snapshot(self._cell_id)
+            self._run.outputs.begin_with(self._before.get("outputs") or [])
+
     def soon(self) -> None:
         """Something came; it is written within 50 ms."""
         if self._timer is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied
 from langchain_jupyter.models import KernelInfo
@@ -130,3 +130,25 @@ class Kernel(Protocol):
 
     def on_death(self, callback: Callable[[], None]) -> None:
         """Call back when the process ends without our doing."""
+
+
+@runtime_checkable
+class Recallable(Protocol):
+    """A kernel whose requests outlive the process that sent them."""
+
+    def receipt(self) -> Mapping[str, str]:
+        """What takes up the next execute_request from another process; plain JSON, no secret."""
+
+    async def left(self, receipt: Mapping[str, str]) -> bool:
+        """Whether the kernel is there and nobody is on it, so that whoever sent that request is gone."""
+
+    def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
+        """The messages of a request of an earlier process.
+
+        Before `start`, and if it was left, from when that process was lost. Or else from now on, and a message says
+        that some are missing.
+
+        Raises:
+            KernelDied: Its kernel is not there any more.
+            ConnectionLost: What came meanwhile is lost, with how it ended.
+        """

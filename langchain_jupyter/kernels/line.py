@@ -43,6 +43,7 @@ class Line:
         receive: Told each message.
         resumed: Told, when the line is there again after it broke, what the server said of the kernel just before.
         ended: Told why no more comes: KernelDied, ServerRefused, ConnectionLost. Not after `close`.
+        session: The session id of a line of an earlier process, to get what that one missed; "" for a new one.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Line:
         receive: Callable[[Envelope], None],
         resumed: Callable[[Mapping[str, Any]], None],
         ended: Callable[[OutOfReach], None],
+        session: str = "",
     ) -> None:
-        self.session = uuid.uuid4().hex
+        self.session = session or uuid.uuid4().hex
         self._server = server
         self._path = f"/api/kernels/{kernel_id}"
         self._receive = receive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -39,9 +40,14 @@ _STATES: Mapping[str, KernelState] = {"idle": "idle", "busy": "busy", "starting"
 _CRASHED = "the kernel ended (out of memory?) and the server started it again."
 _GAVE_UP = "the kernel ended, and the server could not start it again."
 _RESTARTED = "somebody restarted the kernel."
+_ANOTHER = "the kernel that ran it is not there any more."
 _GAP = (
     "The line to the kernel broke while it ran, with another client on the kernel: output of that time is missing. "
     "It was not run again."
+)
+_MOMENT = (
+    "Our process ended while it ran, and took it up again: output of that very moment may be missing. It was not run "
+    "again."
 )
 _RATE = (
     "The server left out output that came too fast. Print less, or start the server with {option}, which lifts its "
@@ -83,6 +89,8 @@ class RemoteKernel:
         self._last = self._next = 0
         self._heard = 0.0
         self._waiting: dict[str, Request] = {}
+        self._promised = ""
+        self._recalled: Mapping[str, str] = {}
         self._question: Mapping[str, Any] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,17 +169,46 @@ class RemoteKernel:
             content = {"value": text, "status": "ok"}
             self._later(self._line.send("stdin", self._line.header("input_reply"), content, self._question))
 
+    def receipt(self) -> Mapping[str, str]:
+        if self._line is None:
+            return {}
+        self._promised = uuid.uuid4().hex
+        return {"kernel": self.kernel_id, "session": self._line.session, "msg_id": self._promised}
+
+    async def left(self, receipt: Mapping[str, str]) -> bool:
+        try:
+            model = await self._server.get(f"/api/kernels/{receipt['kernel']}")
+        except OutOfReach:
+            return False
+        return bool(model.get("connections") == 0)
+
+    def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
+        request = self._waiting[receipt["msg_id"]] = Request(receipt["msg_id"])
+        if self._line is None:
+            request.tell(truncated(_MOMENT))
+            self._recalled = receipt
+        elif receipt["kernel"] != self.kernel_id:
+            request.fail(KernelDied(_ANOTHER))
+        else:
+            request.tell(truncated(_GAP))
+            self._later(self._settle([request]))
+        return self._followed(request)
+
+    async def _followed(self, request: Request) -> AsyncIterator[Message]:
+        try:
+            async for message in request:
+                yield message
+        finally:
+            self._waiting.pop(request.msg_id, None)
+
     async def execute(
         self, code: str, *, allow_stdin: bool = False, store_history: bool = True
     ) -> AsyncIterator[Message]:
         self._check()
         content = execute_content(code, allow_stdin=allow_stdin, store_history=store_history)
-        request = await self._ask("execute_request", content)
-        try:
-            async for message in request:
-                yield message
-        finally:
-            del self._waiting[request.msg_id]
+        promised, self._promised = self._promised, ""
+        async for message in self._followed(await self._ask("execute_request", content, msg_id=promised)):
+            yield message
 
     async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
         self._check()
@@ -218,6 +255,9 @@ class RemoteKernel:
         except BaseException as error:
             await self._leave_line()
             self._state = "dead" if isinstance(error, KernelStartError) else "disconnected"
+            if self._recalled:
+                self._fail(ConnectionLost(f"How it ended is not known. {error}"))
+                self._recalled = {}
             raise
 
     async def _find(self) -> None:
@@ -235,10 +275,24 @@ class RemoteKernel:
             self._lease, self._identity = await take(self._server, wanted), ""
 
     async def _open(self, lease: Lease, *, unlike: str) -> None:
-        line = Line(self._server, lease.kernel_id, receive=self._receive, resumed=self._resumed, ended=self._ended)
+        recalled, self._recalled = self._recalled, {}
+        ours = recalled.get("kernel") == lease.kernel_id
+        line = Line(
+            self._server,
+            lease.kernel_id,
+            receive=self._receive,
+            resumed=self._resumed,
+            ended=self._ended,
+            session=recalled["session"] if ours else "",
+        )
         self._line, self._end = line, None
-        state = (await line.model()).get("execution_state")
+        model = await line.model()
+        state = model.get("execution_state")
         await line.open()
+        if ours:
+            self._resumed(model)
+        elif recalled:
+            self._fail(KernelDied(_ANOTHER))
         if unlike or state != "busy":  # what is asked of a busy kernel waits until it is idle
             await self._answering(unlike)
             state = "idle"
@@ -334,13 +388,21 @@ class RemoteKernel:
             raise KernelDied("the kernel was not started.")
 
     async def _ask(
-        self, msg_type: str, content: Mapping[str, Any], *, channel: Channel = "shell", subshell: str = ""
+        self,
+        msg_type: str,
+        content: Mapping[str, Any],
+        *,
+        channel: Channel = "shell",
+        subshell: str = "",
+        msg_id: str = "",
     ) -> Request:
         assert self._line is not None
         head = self._line.header(msg_type)
         if subshell:
             head["subshell_id"] = subshell
-        msg_id: str = head["msg_id"]
+        if msg_id:
+            head["msg_id"] = msg_id
+        msg_id = head["msg_id"]
         request = self._waiting[msg_id] = Request(msg_id)
         try:
             await self._line.send(channel, head, content)
