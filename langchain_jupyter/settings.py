@@ -183,6 +183,9 @@ class Environment(BaseSettings):
         client_certificate: JUPYTER_CLIENT_CERTIFICATE, a PEM file.
         client_key: JUPYTER_CLIENT_KEY, a PEM file.
         verify: JUPYTER_VERIFY; false accepts any server, for development only.
+        model: MODEL of the agent that LangGraph's server serves, as `provider:name`.
+        approve: APPROVE: which calls of that agent a person approves.
+        isolation: ISOLATION: "thread" gives each of its threads a notebook.
     """
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -203,6 +206,9 @@ class Environment(BaseSettings):
     client_certificate: _Path = Field(default=None, validation_alias="JUPYTER_CLIENT_CERTIFICATE")
     client_key: _Path = Field(default=None, validation_alias="JUPYTER_CLIENT_KEY")
     verify: bool = Field(default=True, validation_alias="JUPYTER_VERIFY")
+    model: str = ""
+    approve: Literal["none", "writes", "runs", "all"] = "none"
+    isolation: Literal["shared", "thread"] = "shared"
 
     @classmethod
     def read(cls) -> Environment:

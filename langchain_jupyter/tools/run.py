@@ -161,7 +161,7 @@ class RunCells(JupyterTool):
     args_schema: type[BaseModel] = RunCellsArgs
 
     def acts(self, arguments: Mapping[str, Any]) -> frozenset[Act]:
-        return frozenset({"run", "kernel"} if arguments["restart"] else {"run"})
+        return frozenset({"run", "kernel"} if arguments.get("restart") else {"run"})
 
     def touches(self, call: Call, arguments: Mapping[str, Any]) -> list[str]:
         cell_id = call.resolve(arguments["cell"]) if arguments["cell"] else ""

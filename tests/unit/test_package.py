@@ -28,7 +28,7 @@ LAYERS = [
     {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
-    {"toolkit", "approvals", "middleware", "agent"},
+    {"toolkit", "approvals", "middleware", "agent", "studio"},
     {"mcp", "cli", "demo"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -42,13 +42,14 @@ ONLY_IN = {
         "agent.py",
         "approvals.py",
         "middleware.py",
+        "studio.py",
         "testing.py",
         "mcp/",
         "cli.py",
         "demo.py",
     ),
     "langchain": ("agent.py", "approvals.py", "middleware.py"),
-    "langgraph": ("agent.py", "approvals.py", "human.py", "middleware.py"),
+    "langgraph": ("agent.py", "approvals.py", "human.py", "middleware.py", "studio.py"),
     "mcp": ("mcp/sdk.py", "mcp/remote.py"),
 }
 
@@ -61,6 +62,7 @@ EXTRA_OF = {
     "agent.py": "agents",
     "approvals.py": "agents",
     "middleware.py": "agents",
+    "studio.py": "agents",
     "mcp/": "mcp",
 }
 
