@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from langchain_jupyter.backends import Backend, Documents, LocalDocuments, LocalKernels
+from langchain_jupyter.backends import Documents, Kernels, LocalDocuments, LocalKernels
+from langchain_jupyter.documents.client import ClientStore
 from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.documents.presence import Collaborator
@@ -33,10 +34,14 @@ class Reach:
     """
 
     def __init__(self, server: ServerSettings | LabServer) -> None:
-        self._own = server if isinstance(server, LabServer) else None
-        self._settings = server if isinstance(server, ServerSettings) else None
+        self._server = server
         self._opened: tuple[JupyterServer, Capabilities] | None = None
         self._lock: asyncio.Lock | None = None
+
+    @property
+    def settings(self) -> ServerSettings:
+        """How to reach it; of our own server once it has started."""
+        return self._server.settings if isinstance(self._server, LabServer) else self._server
 
     async def open(self) -> tuple[JupyterServer, Capabilities]:
         """The server, and what it can do.
@@ -56,23 +61,19 @@ class Reach:
         opened, self._opened, self._lock = self._opened, None, None
         if opened is not None:
             await opened[0].close()
-        if self._own is not None:
-            await self._own.close()
+        if isinstance(self._server, LabServer):
+            await self._server.close()
 
     async def _open(self) -> tuple[JupyterServer, Capabilities]:
-        if self._own is not None:
-            await self._own.start()
-        server = JupyterServer(self._settings if self._settings is not None else self._own_settings())
+        if isinstance(self._server, LabServer):
+            await self._server.start()
+        server = JupyterServer(self.settings)
         try:
             await awake(server)
             return server, await server.capabilities()
         except BaseException:
             await server.close()
             raise
-
-    def _own_settings(self) -> ServerSettings:
-        assert self._own is not None
-        return self._own.settings
 
 
 class ServerDocuments:
@@ -83,12 +84,15 @@ class ServerDocuments:
         path: Path of the one notebook there; with `root` None.
         root: Folder there that many notebooks are in; "" for the server's root.
         collaborator: Whom people see.
+
+    Attributes:
+        reach: The server.
     """
 
     def __init__(
         self, reach: Reach, path: str | None = None, *, root: str | None = None, collaborator: Collaborator
     ) -> None:
-        self._reach = reach
+        self.reach = reach
         self._path = "" if path is None else path.strip("/")
         self._folder = None if root is None else ServerFolder(reach.open, root)
         self._collaborator = collaborator
@@ -107,7 +111,7 @@ class ServerDocuments:
         return self._path if self._folder is None else self._folder.location(path)
 
     async def store(self, path: str) -> DocumentStore:
-        server, can = await self._reach.open()
+        server, can = await self.reach.open()
         location = self.location(path)
         if can.collaboration:
             return RoomStore(server, location, collaborator=self._collaborator)
@@ -119,7 +123,7 @@ class ServerDocuments:
         )
 
     async def close(self) -> None:
-        await self._reach.close()
+        await self.reach.close()
 
 
 class ServerKernels:
@@ -145,6 +149,34 @@ class ServerKernels:
         await self._reach.close()
 
 
+class ClientDocuments:
+    """The one notebook of a user's own NbModelClient.
+
+    Args:
+        client: The client.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._store = ClientStore(client)
+
+    @property
+    def directory(self) -> Directory | None:
+        return None
+
+    @property
+    def notebook(self) -> str:
+        return PurePosixPath(self._store.path).name
+
+    def location(self, path: str) -> str:
+        return self._store.path
+
+    async def store(self, path: str) -> DocumentStore:
+        return self._store
+
+    async def close(self) -> None:
+        """The client is its user's."""
+
+
 class ClientKernels:
     """The one kernel of a user's own JupyterKernelClient.
 
@@ -168,24 +200,29 @@ class ClientKernels:
         """The client is its user's."""
 
 
-def choose(
+def documents_of(
     path: str | PathLike[str] | None,
     root: str | PathLike[str] | None,
-    documents: ServerSettings | None,
-    runtimes: ServerSettings | None,
+    server: ServerSettings | None,
     collaborator: Collaborator,
-    kernel_client: Any = None,
-) -> Backend:
-    """The places for a toolkit's notebooks and kernels: this machine, servers, or a user's own client."""
-    reach = None if documents is None else Reach(documents)
-    where: Documents = LocalDocuments(_local(path), root=_local(root))
-    if reach is not None and (path is not None or root is not None):
-        where = _served(reach, path, root, collaborator)
-    if kernel_client is not None:
-        return Backend(where, ClientKernels(kernel_client, served=documents is not None))
-    if runtimes is None:
-        return Backend(where, LocalKernels())
-    return Backend(where, ServerKernels(reach if reach is not None and runtimes == documents else Reach(runtimes)))
+    client: Any = None,
+) -> Documents:
+    """Where a toolkit's notebooks are: with a user's own client, on a server, or on this machine."""
+    if client is not None:
+        return ClientDocuments(client)
+    if server is not None and (path is not None or root is not None):
+        return _served(Reach(server), path, root, collaborator)
+    return LocalDocuments(_local(path), root=_local(root))
+
+
+def kernels_of(server: ServerSettings | None, documents: Documents, client: Any = None) -> Kernels:
+    """Where a toolkit's code runs: with a user's own client, on a server, or on this machine."""
+    beside = documents.reach if isinstance(documents, ServerDocuments) else None
+    if client is not None:
+        return ClientKernels(client, served=not isinstance(documents, LocalDocuments))
+    if server is None:
+        return LocalKernels()
+    return ServerKernels(beside if beside is not None and beside.settings == server else Reach(server))
 
 
 def _served(

@@ -21,7 +21,7 @@ from langchain_jupyter.human import Approve, Human
 from langchain_jupyter.isolation import Isolation, isolated
 from langchain_jupyter.lab import LabServer
 from langchain_jupyter.prompts import get_prompt
-from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, choose
+from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, documents_of, kernels_of
 from langchain_jupyter.session import NotebookSession
 from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings
 from langchain_jupyter.tools import build_tools
@@ -49,6 +49,8 @@ class JupyterToolkit(BaseToolkit):
         token: For that server.
         runtime_url: The server or gateway that runs the kernel, where it is another one than the notebook's.
         runtime_token: For that one; `token` if not given.
+        notebook_client: An `NbModelClient` of jupyter-nbmodel-client that you have, in place of `path`; what it cannot
+            do stands at `langchain_jupyter.documents.client.ClientStore`.
         kernel_client: A `JupyterKernelClient` of jupyter-kernel-client that you have, for the kernel of the one
             notebook; what it cannot do stands at `langchain_jupyter.kernels.client.ClientKernel`.
         username: Whom people see in JupyterLab.
@@ -92,6 +94,7 @@ class JupyterToolkit(BaseToolkit):
         token: str | SecretStr = "",
         runtime_url: str = "",
         runtime_token: str | SecretStr = "",
+        notebook_client: Any = None,
         kernel_client: Any = None,
         username: str = "Agent",
         tls: TLS | None = None,
@@ -109,10 +112,14 @@ class JupyterToolkit(BaseToolkit):
         self._human = Human(approve)
         self._undo = Undo()
         if backend is None:
-            _check_place(path, root, tools, server_url)
-            _check_client(kernel_client, root, runtime_url, kernel, isolation)
-            servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
-            backend = choose(path, root, *servers, Collaborator(name=username), kernel_client)
+            if notebook_client is None:
+                _check_place(path, root, tools, server_url)
+            else:
+                _check_notebook_client(path, root, server_url, isolation)
+            _check_kernel_client(kernel_client, root, runtime_url, kernel, isolation)
+            server, runtimes = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
+            documents = documents_of(path, root, server, Collaborator(name=username), notebook_client)
+            backend = Backend(documents, kernels_of(runtimes, documents, kernel_client))
             if isolation == "thread":
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
@@ -360,7 +367,15 @@ def _secret(token: str | SecretStr) -> SecretStr:
     return token if isinstance(token, SecretStr) else SecretStr(token)
 
 
-def _check_client(client: Any, root: object, runtime_url: str, kernel: str, isolation: Isolation) -> None:
+def _check_notebook_client(path: object, root: object, server_url: str, isolation: Isolation) -> None:
+    given = {"path": path is not None, "root": root is not None, "server_url": bool(server_url)}
+    if clash := [name for name, there in given.items() if there]:
+        raise UsageError(f"notebook_client has its notebook already: leave out {' and '.join(clash)}=.")
+    if isolation != "shared":
+        raise UsageError('notebook_client has one notebook, for all threads: leave out isolation="thread".')
+
+
+def _check_kernel_client(client: Any, root: object, runtime_url: str, kernel: str, isolation: Isolation) -> None:
     if client is None:
         return
     given = {"root": root is not None, "runtime_url": bool(runtime_url), "kernel": bool(kernel)}

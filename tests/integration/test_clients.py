@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_kernel_client import JupyterKernelClient
+from jupyter_nbmodel_client import NbModelClient, get_jupyter_notebook_websocket_url
 
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import UsageError
@@ -43,3 +44,25 @@ def test_a_client_is_for_one_notebook_and_one_kernel(kernel_client: JupyterKerne
         JupyterToolkit("a.ipynb", kernel="python3", kernel_client=kernel_client)
     with pytest.raises(UsageError, match="for all threads"):
         JupyterToolkit("a.ipynb", isolation="thread", kernel_client=kernel_client)
+
+
+def test_a_notebook_client_and_a_kernel_client_together(kernel_client: JupyterKernelClient, lab: LabServer) -> None:
+    (lab.root / "both.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    url = get_jupyter_notebook_websocket_url(lab.settings.url, "both.ipynb", lab.settings.token.get_secret_value())
+    client = NbModelClient(url, path="both.ipynb")
+
+    with JupyterToolkit(notebook_client=client, kernel_client=kernel_client) as toolkit:
+        text = run(toolkit, "6 * 7")
+        system = toolkit.get_prompt().invoke({"messages": []}).messages[0].text
+        toolkit.save()  # closing leaves that to the server, which does it in a second
+
+    assert "\n42\n" in text
+    assert "both.ipynb" in system
+    assert "42" in (lab.root / "both.ipynb").read_text()
+
+
+def test_a_notebook_client_has_its_notebook() -> None:
+    client = NbModelClient("ws://127.0.0.1:9/api/collaboration/room/x", path="x.ipynb")
+
+    with pytest.raises(UsageError, match="leave out path and server_url="):
+        JupyterToolkit("a.ipynb", server_url="http://127.0.0.1:9", notebook_client=client)
