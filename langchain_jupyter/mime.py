@@ -16,6 +16,7 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 _TEXTS = ("text/llm+plain", "text/markdown", "text/latex", "text/plain")
 _REPR = re.compile(r"<[A-Za-z_][^\n]*>\s*")
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _HTML = 200_000
 
 
@@ -54,6 +55,9 @@ def choose(data: Mapping[str, Any]) -> Choice:
     image = next(((mime, _joined(data[mime])) for mime in IMAGES if mime in data), None)
     text = _text(data, image is not None)
     known = {*IMAGES, *_TEXTS, "application/json", "text/html"}
+    if _WIDGET in data and text:
+        # What happens to it later goes to the browser and never comes back: a bar of tqdm.notebook stays at 0 % here.
+        text, known = f"{text}\n(a widget, as it was when it appeared)", known | {_WIDGET}
     others = () if image else tuple(_other(mime, data[mime]) for mime in data if mime not in known)
     return Choice(printable(text), image, others)
 
