@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -15,6 +16,7 @@ from langchain_jupyter.errors import (
     KernelStartError,
     OutOfReach,
     ServerError,
+    ServerUnreachable,
 )
 from langchain_jupyter.hub import awake
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
@@ -79,6 +81,7 @@ class RemoteKernel:
         self._spec = ""
         self._sessions = None if capabilities is None else capabilities.sessions
         self._lease: Lease | None = None
+        self._taking: asyncio.Task[Lease] | None = None
         self._line: Line | None = None
         self._end: OutOfReach | None = None
         self._untold = False
@@ -254,7 +257,8 @@ class RemoteKernel:
             await self._open(self._lease, unlike=unlike)
         except BaseException as error:
             await self._leave_line()
-            self._state = "dead" if isinstance(error, KernelStartError) else "disconnected"
+            lost: KernelState = "disconnected" if self._lease is not None else "not started"
+            self._state = "dead" if isinstance(error, KernelStartError) else lost
             if self._recalled:
                 self._fail(ConnectionLost(f"How it ended is not known. {error}"))
                 self._recalled = {}
@@ -267,12 +271,18 @@ class RemoteKernel:
             self._sessions = (await self._server.capabilities()).sessions
         if self._gone:
             await self._leaving(self._gone)
-        if self._lease is not None and not await self._exists(self._lease.kernel_id):
+        if self._lease is not None and await self._model(self._lease.kernel_id) is None:
             self._lease = None
             self._tell_death()
+        if self._taking is not None:
+            self._lease, self._taking = await self._taking, None
         if self._lease is None:
             wanted = Wanted(choice=self._choice, spec=self._spec, path=self._path, sessions=self._sessions)
-            self._lease, self._identity = await take(self._server, wanted), ""
+            self._taking = asyncio.create_task(take(self._server, wanted))
+            try:
+                self._lease, self._identity = await asyncio.shield(self._taking), ""
+            finally:  # given up, it goes on: the server starts the kernel all the same, and `close` ends it
+                self._taking = None if self._taking.done() else self._taking
 
     async def _open(self, lease: Lease, *, unlike: str) -> None:
         recalled, self._recalled = self._recalled, {}
@@ -295,15 +305,20 @@ class RemoteKernel:
             self._fail(KernelDied(_ANOTHER))
         if unlike or state != "busy":  # what is asked of a busy kernel waits until it is idle
             await self._answering(unlike)
-            state = "idle"
+            state = "busy" if self._state == "busy" else "idle"
         self._state = _STATES.get(str(state), "idle")
         self._later(self._watch(line))
 
     async def _answering(self, unlike: str) -> None:
-        """Wait until the kernel answers, with another process than that one. What an old one was asked is lost."""
+        """Wait until the kernel answers, with another process than that one. What an old one was asked is lost.
+
+        One that somebody makes busy meanwhile is there, and answers when it is idle.
+        """
         try:
             async with asyncio.timeout(_READY_TIMEOUT):
-                while await self._answers() in ("", unlike):  # noqa: ASYNC110, a foreign process sets no event
+                while await self._answers() in ("", unlike):
+                    if self._state == "busy" and not unlike:
+                        return
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             raise KernelStartError(f"The kernel {self.kernel_id} did not answer in {_READY_TIMEOUT:.0f}s.") from error
@@ -333,11 +348,15 @@ class RemoteKernel:
 
     async def _give_back(self) -> bool:
         """Whether the kernel was ended."""
-        line, lease = self._line, self._lease
-        if line is None or lease is None or not lease.ours:
+        if self._taking is not None:
+            self._lease, self._taking = await self._taking, None
+        lease = self._lease
+        if lease is None or not lease.ours:
             return False
-        others = int((await line.model()).get("connections", 0)) - line.up
-        if others > 0:
+        if (model := await self._model(lease.kernel_id)) is None:
+            return True
+        ourselves = self._line is not None and self._line.up
+        if int(model.get("connections", 0)) > ourselves:
             logger.info("the kernel %s is left running: others are on it", lease.kernel_id)
             return False
         if self._waiting:
@@ -352,20 +371,21 @@ class RemoteKernel:
         if line is not None:
             await line.close()
 
-    async def _exists(self, kernel_id: str) -> bool:
+    async def _model(self, kernel_id: str) -> Mapping[str, Any] | None:
+        """What the server says of a kernel; None if it has none of that id."""
         try:
-            await self._server.get(f"/api/kernels/{kernel_id}")
+            found: Mapping[str, Any] = await self._server.get(f"/api/kernels/{kernel_id}")
         except ServerError as error:
             if error.status != _NOT_FOUND:
                 raise
-            return False
-        return True
+            return None
+        return found
 
     async def _leaving(self, kernel_id: str) -> None:
         """Wait for the end of a kernel that is being shut down: the server lists it until then."""
         try:
             async with asyncio.timeout(_GONE_TIMEOUT):
-                while await self._exists(kernel_id):  # noqa: ASYNC110, the server sends no event
+                while await self._model(kernel_id) is not None:  # noqa: ASYNC110, the server sends no event
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             logger.warning("the kernel %s is being shut down, and is there still", kernel_id)
@@ -500,7 +520,8 @@ class RemoteKernel:
         while self._end is None:
             await asyncio.sleep(_QUIET)
             if self._waiting and self._silence > _QUIET:
-                await self._look(line)
+                with contextlib.suppress(ServerUnreachable, ConnectionLost):  # the line tells, if that lasts
+                    await self._look(line)
 
     async def _look(self, line: Line) -> None:
         """Notice that the server has no such kernel any more."""

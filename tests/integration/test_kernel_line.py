@@ -440,6 +440,28 @@ async def test_a_server_that_speaks_plain_json_is_understood(tmp_path: Path) -> 
         await bench.works()
 
 
+async def test_a_kernel_that_is_just_being_started_ends_with_the_notebook(lab: LabServer) -> None:
+    direct = JupyterServer(lab.settings)
+    before = {each["id"] for each in await direct.get("/api/kernels")}
+    async with Proxy(lab.settings) as proxy:
+        server = JupyterServer(proxy.settings)
+        kernel = RemoteKernel(server, path="given-up.ipynb")
+        proxy.delay = 0.2  # the start takes some seconds
+        starting = asyncio.create_task(kernel.start())
+        async with asyncio.timeout(20):
+            while {each["id"] for each in await direct.get("/api/kernels")} == before:
+                await asyncio.sleep(0.02)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+
+        await kernel.close()
+        await server.close()
+    left = {each["id"] for each in await direct.get("/api/kernels")}
+    await direct.close()
+
+    assert left == before
+
+
 # -- without a session of ours ----------------------------------------------------------------------------------------
 
 

@@ -136,6 +136,7 @@ async def test_a_server_of_our_own_ends_with_its_kernels(tmp_path: Path) -> None
 
     async with asyncio.timeout(10):
         await lab.close()
+        while any(process.exists() for process in children):  # one that ends by itself takes its time on a busy machine
+            await asyncio.sleep(0.05)
 
-    assert not [process for process in children if process.exists()]
     assert not list(tmp_path.iterdir())  # no history of rooms, no checkpoints beside a person's files
