@@ -17,7 +17,9 @@ from pycrdt import Array, Doc, Map, Text
 
 from langchain_jupyter.documents.notebook import NotebookDocument
 
-_TOKEN = re.compile(r"<(\w+)\|(\w+)>")
+_TOKEN = re.compile(r"<([\w-]+)\|(\w+)>")
+_OURS = re.compile(r"c\d|n\d+x")
+"""Ids that a step gave; a cell that stood twice and reads otherwise has another one since."""
 
 VERBS = ("insert", "type", "type", "type", "move", "move", "delete", "output")
 
@@ -150,7 +152,7 @@ def check(cells: Sequence[Mapping[str, Any]], log: Log) -> None:
     sources = {cell["id"]: cell["source"] for cell in cells}
     for cell_id, source in sources.items():
         meant = {match[0] for match in _TOKEN.findall(source)}
-        assert len(meant) <= 1, f"{cell_id}: {source}"
+        assert len(meant - {cell_id}) <= (0 if _OURS.fullmatch(cell_id) else 1), f"{cell_id}: {source}"
         assert _TOKEN.sub("", source) == "", f"{cell_id}: {source}"
         tokens = _TOKEN.findall(source)
         assert len(tokens) == len(set(tokens)), f"doubled in {cell_id}: {source}"
