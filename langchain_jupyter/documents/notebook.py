@@ -53,7 +53,7 @@ class NotebookDocument:
         self._recording = True
         self._mended = -1
         self._replaced: dict[str, Mapping[str, Any]] = {}
-        self._known: list[str] = []
+        self._ever: list[str] = []
         self._listeners: list[Callable[[], None]] = []
         self._attach(Doc() if ydoc is None else ydoc)
 
@@ -407,7 +407,7 @@ class NotebookDocument:
         Args:
             outdated: Whether the second cell is the first one as it was before changes of ours; it goes as well.
         """
-        if self._mended == self.order:
+        if self._mended == self.order or self._mirror_of_ids is None:
             return
         self._mended = self.order
         if len(set(self._ids)) < len(self._ids):
@@ -446,11 +446,24 @@ class NotebookDocument:
         self._cells: Array[Any] = self._notebook.ycells
         self._snapshots: dict[str, dict[str, Any]] = {}
         self._replaced.clear()
-        raws = json.loads(str(self._cells))  # much faster than one by one
-        self._ids: list[str] = [raw["id"] for raw in raws]
-        self._learn(self._ids)
-        self._cache(raws)
+        self._mirror_of_ids: list[str] | None = None
         self._subscription = self._cells.observe_deep(self._observe)
+
+    @property
+    def _ids(self) -> list[str]:
+        """The mirror; made at the first look, since opening a long notebook should not wait for it."""
+        if self._mirror_of_ids is None:
+            raws = json.loads(str(self._cells))  # much faster than one by one
+            self._mirror_of_ids = [raw["id"] for raw in raws]
+            self._learn(self._mirror_of_ids)
+            self._cache(raws)
+            self.mend()
+        return self._mirror_of_ids
+
+    @property
+    def _known(self) -> list[str]:
+        _ = self._ids
+        return self._ever
 
     def _cache(self, raws: Sequence[dict[str, Any]]) -> None:
         for raw in raws:
@@ -476,7 +489,7 @@ class NotebookDocument:
 
     def _observe(self, events: Sequence[Any]) -> None:
         """Keep the mirror of ids, and forget the snapshots of what changed. Events come outermost first."""
-        for event in events:
+        for event in events if self._mirror_of_ids is not None else ():
             path = event.path
             if path:
                 self._snapshots.pop(self._ids[path[0]], None)
@@ -518,12 +531,12 @@ class NotebookDocument:
         for cell_id in cell_ids:
             self._snapshots.pop(cell_id, None)
         if len(cell_ids) > 16:
-            self._known = sorted({*self._known, *cell_ids})
+            self._ever = sorted({*self._ever, *cell_ids})
             return
         for cell_id in cell_ids:
-            at = bisect.bisect_left(self._known, cell_id)
-            if self._known[at : at + 1] != [cell_id]:
-                self._known.insert(at, cell_id)
+            at = bisect.bisect_left(self._ever, cell_id)
+            if self._ever[at : at + 1] != [cell_id]:
+                self._ever.insert(at, cell_id)
 
     def _changed(self) -> None:
         for listener in self._listeners:

@@ -257,7 +257,6 @@ class RoomStore:
         self._watch(fresh)
         if old is None:
             self._document = NotebookDocument(fresh.ydoc)
-            self._document.mend()
         else:
             provider.gone(old)
             old.close()
@@ -392,7 +391,9 @@ class RoomStore:
         """Show people where we work."""
         document, replica = self._document, self._replica
         self._pointed = (document.focus, len(document.journal))
-        if replica is not None and document.focus in document and replica.awareness.get_local_state() is not None:
+        if replica is None or not document.focus:
+            return
+        if document.focus in document and replica.awareness.get_local_state() is not None:
             cursors = cursor_at_end(document.ycell(document.focus))
             replica.awareness.set_local_state_field("cursors", cursors)
 

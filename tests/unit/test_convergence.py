@@ -29,6 +29,7 @@ class Hub:
             replica.connect(up.append)
         self._subscription = self.ydoc.observe(self._broadcast)
         document = NotebookDocument(self._replicas[0].ydoc)
+        assert document.ids  # it keeps up from the first look on
         keeper = EditKeeper(document)
         self._replicas[0].before, self._replicas[0].after = keeper.brace, keeper.mend
         self.actors = [Agent(document, self._log), *(Person(r.ydoc, self._log) for r in self._replicas[1:])]
