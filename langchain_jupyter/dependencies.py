@@ -134,7 +134,7 @@ class Names:
     modules: set[str] = field(default_factory=set)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)  # more than a long notebook has cells: all are looked at in turn
 def names_of(source: str) -> Names:
     """What a cell does to the global names; everything to all of them if it cannot be read. The result is shared."""
     plain, magics = _without_magics(source)
