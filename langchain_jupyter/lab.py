@@ -28,12 +28,24 @@ _STOP_TIMEOUT = 5.0
 _POLL = 0.1
 _LOG_LINES = 12
 
+# JupyterLab, and a thread that ends it when its standard input does: with us, however we end.
+_CHILD = """\
+import os, runpy, signal, threading
+
+def follow():
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=follow, daemon=True).start()
+runpy.run_module("jupyterlab", run_name="__main__", alter_sys=True)
+"""
+
 
 class LabServer:
     """A `jupyter lab` as a child process, on this machine only, with a token of its own.
 
-    Its kernels end with it. What it writes besides the notebooks (the rooms' history, its log) goes into a temporary
-    folder. Kernels may print faster than Jupyter's limit of 1 MB/s.
+    Its kernels end with it, and it ends with us, also where we are killed. What it writes besides the notebooks (the
+    rooms' history, its log) goes into a temporary folder. Kernels may print faster than Jupyter's limit of 1 MB/s.
 
     Args:
         root: Folder that it serves.
@@ -79,7 +91,7 @@ class LabServer:
             self._command(Path(self._scratch.name)),
             cwd=self.root,
             env={**os.environ, "JUPYTER_TOKEN": self._token},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,  # a Ctrl-C in our terminal is ours: we end it in order
@@ -103,6 +115,8 @@ class LabServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await _ended(process)
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
         if self._log is not None:
             self._log.close()
         if self._scratch is not None:
@@ -121,7 +135,7 @@ class LabServer:
             "YDocExtension.session_store_path": scratch / "sessions.json",
             "BaseFileIdManager.db_path": scratch / "file_ids.db",
         }
-        return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+        return [sys.executable, "-c", _CHILD, *(f"--{name}={value}" for name, value in options.items())]
 
     async def _answering(self, process: subprocess.Popen[bytes]) -> None:
         server = JupyterServer(self.settings)

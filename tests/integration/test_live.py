@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -190,3 +194,34 @@ def test_a_lab_of_its_own_starts_and_ends_with_the_toolkit(tmp_path: Path) -> No
     assert "/lab/tree/watched.ipynb?token=" in address
     assert not Path(f"/proc/{server}").exists()
     assert "os.getppid" in (tmp_path / "watched.ipynb").read_text()
+
+
+def test_a_lab_of_its_own_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import signal\n"
+        "from langchain_jupyter import JupyterToolkit\n"
+        "toolkit = JupyterToolkit.launch('watched.ipynb')\n"
+        "tools = {tool.name: tool for tool in toolkit.get_tools()}\n"
+        "said = tools['run_code'].invoke({'code': 'import os; os.getpid(), os.getppid()'})\n"
+        "print(said[0]['text'], flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(3)][2]
+        process.kill()
+    processes = [Path("/proc") / pid for pid in re.findall(r"\d+", said)]
+
+    deadline = time.monotonic() + 20
+    while any(_alive(each) for each in processes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert len(processes) == 2
+    assert not [each for each in processes if _alive(each)]
+
+
+def _alive(process: Path) -> bool:
+    try:
+        return "\nState:\tZ" not in (process / "status").read_text()
+    except OSError:
+        return False
