@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_jupyter.fences import one_line, printable
+from langchain_jupyter.hints import hint_of
 from langchain_jupyter.parts import Drawing, parts_of, records
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def render_execution(
     if error is not None and not any(part.last for part in parts):
         output = {"output_type": "error", "ename": error.name, "evalue": error.value, "traceback": error.traceback}
         parts += [part for part in parts_of([*execution.outputs, output], cell_of) if part.last]
-    body = Drawing(limits, references).draw(parts, _owner(execution), limits.per_call - len(first) - 1)
+    hint = hint_of(error) if error is not None else ""
+    room = limits.per_call - len(first) - 1
+    last: Blocks = [f"[{hint}]"] if hint and len(hint) < room // 2 else []
+    body = Drawing(limits, references).draw(parts, _owner(execution), room - sum(len(str(each)) + 1 for each in last))
     artifact = {
         "status": execution.status,
         "execution": execution.ref,
@@ -62,7 +66,7 @@ def render_execution(
         "outputs": records(execution.outputs, parts),
         "truncated": execution.truncated or any(part.cut for part in parts),
     }
-    return Rendered(content_of([first, *body]), artifact)
+    return Rendered(content_of([first, *body, *last]), artifact)
 
 
 def first_line(execution: Execution, handle: str) -> str:

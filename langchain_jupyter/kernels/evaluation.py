@@ -12,7 +12,7 @@ SUBSHELLS = "kernel subshells"
 
 Evaluation: TypeAlias = Mapping[str, Any]
 
-_ABORTED: Evaluation = {"status": "error", "ename": "Aborted", "evalue": "a run before it failed"}
+_NONE: Evaluation = {"status": "error", "ename": "NotEvaluated", "evalue": "the kernel gives no values of expressions"}
 
 
 class Ask(Protocol):
@@ -58,5 +58,5 @@ async def evaluate(ask: Ask, expression: str, *, beside: bool) -> Evaluation:
     finally:
         if subshell:
             await ask("control", "delete_subshell_request", {"subshell_id": subshell})
-    found: Evaluation = (reply.get("user_expressions") or {}).get("value", _ABORTED)
+    found: Evaluation = (reply.get("user_expressions") or {}).get("value", _NONE)
     return found

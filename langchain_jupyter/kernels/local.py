@@ -16,6 +16,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
 from langchain_jupyter.models import KernelInfo, KernelState
@@ -24,7 +25,7 @@ _DEFAULT = "python3"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
-_ENDED = "the kernel ended (out of memory?) and was restarted."  # by the session, which is told
+_ENDED = "the kernel {cause} and was restarted."  # by the session, which is told
 
 
 class LocalKernel:
@@ -48,6 +49,8 @@ class LocalKernel:
         self._waiting: dict[str, Inbox] = {}
         self._asking: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._features: Sequence[str] = ()
+        self._oom_kills: tuple[int, ...] = ()
+        self._ended = _ENDED.format(cause="ended")
         self._callbacks: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
 
@@ -95,7 +98,7 @@ class LocalKernel:
     ) -> AsyncIterator[Message]:
         client = self._client
         if client is None or self._state == "dead":
-            raise KernelDied(_ENDED)
+            raise KernelDied(self._ended)
         request = client.session.msg("execute_request", _request(code, allow_stdin, store_history))
         msg_id: str = request["header"]["msg_id"]
         inbox = self._waiting[msg_id] = asyncio.Queue()
@@ -119,7 +122,7 @@ class LocalKernel:
     ) -> Mapping[str, Any]:
         client = self._client
         if client is None or self._state == "dead":
-            raise KernelDied(_ENDED)
+            raise KernelDied(self._ended)
         request = client.session.msg(msg_type, dict(content))
         if subshell:
             request["header"]["subshell_id"] = subshell
@@ -135,7 +138,7 @@ class LocalKernel:
     # -- the process --------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        self._state = "starting"
+        self._state, self._oom_kills = "starting", oom_kills()
         self._manager = manager = self._new_manager()
         try:
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
@@ -203,7 +206,9 @@ class LocalKernel:
         while await manager.is_alive():  # noqa: ASYNC110, a process sets no event
             await asyncio.sleep(_WATCH_INTERVAL)
         self._state = "dead"
-        self._fail_waiting(_ENDED)
+        status = await manager.provisioner.poll() if manager.provisioner is not None else None
+        self._ended = _ENDED.format(cause=cause(status, self._oom_kills, oom_kills()))
+        self._fail_waiting(self._ended)
         for callback in self._callbacks:
             callback()
 

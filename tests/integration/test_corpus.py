@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +14,12 @@ from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.documents import format as ipynb
 from langchain_jupyter.testing import tool_call
 from tests.corpus import CORPUS, write
+from tests.kernels import bash_installed
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _bash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A kernel spec of bash_kernel, which its package does not install by itself."""
-    folder = tmp_path_factory.mktemp("jupyter")
-    spec = folder / "kernels/bash/kernel.json"
-    spec.parent.mkdir(parents=True)
-    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({"argv": argv, "display_name": "Bash", "language": "bash"}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(folder))
+    with bash_installed(tmp_path_factory.mktemp("jupyter")):
         yield
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"errors", "models", "guards"},
     {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
     | {"fences", "parts", "cells", "outline", "reading", "render"}
-    | {"comparison", "dependencies", "freshness", "findings", "listing", "review", "tally", "variables"},
+    | {"comparison", "dependencies", "freshness", "findings", "hints", "listing", "review", "tally", "variables"},
     {"server", "lab", "hub"},
     {"documents", "kernels"},
     {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
