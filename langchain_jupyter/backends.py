@@ -74,10 +74,17 @@ class Kernels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Documents and kernels, which need not be in the same place."""
+    """Documents and kernels, which need not be in the same place.
+
+    Attributes:
+        documents: Where notebooks are.
+        kernels: Where their code runs.
+        shared: Whether other processes may be at work in the same notebooks and kernels.
+    """
 
     documents: Documents
     kernels: Kernels
+    shared: bool = False
 
     async def build(self, path: str, choice: str) -> tuple[DocumentStore, Kernel]:
         """What keeps a notebook and what runs it, neither of them open yet.

@@ -156,24 +156,27 @@ class Run:
 class Executions:
     """The runs of one session, by reference and by key; one at a time.
 
+    Args:
+        first: What references count from.
+
     Attributes:
         begun: How many have begun.
         current: What runs now.
         unattended: Set while the current run goes on though its caller has stopped waiting.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self._runs: dict[str, Run] = {}
         self._keys: dict[str, str] = {}
-        self.begun = 0
+        self.begun = first
         self.current: Run | None = None
         self.unattended = asyncio.Event()
 
-    def begin(self, cell_id: str | None, key: str) -> Run:
-        """A run that is about to start."""
+    def begin(self, cell_id: str | None, key: str, *, ref: str = "") -> Run:
+        """A run that is about to start; under the reference that it has from another process, if it has one."""
         self.unattended.clear()
         self.begun += 1
-        run = Run(f"e{self.begun}", cell_id, self.unattended)
+        run = Run(ref or f"e{self.begun}", cell_id, self.unattended)
         self._runs[run.ref] = self.current = run
         if key:
             self._keys[key] = run.ref
@@ -197,6 +200,9 @@ class Executions:
             known = ", ".join(list(self._runs)[-5:]) or "none so far"
             raise ExecutionNotFound(f"No execution '{ref}'. The latest: {known}.")
         return run
+
+    def __contains__(self, ref: str) -> bool:
+        return ref.strip() in self._runs
 
     def of_key(self, key: str) -> Run | None:
         """The run that this tool call has started already."""
@@ -242,6 +248,12 @@ class Results:
         late = [key for key, (number, _) in self._kept.items() if key.startswith(family) and number > made]
         for key in late:
             del self._kept[key]
+
+
+def mark_of(cell: Cell) -> Mapping[str, Any]:
+    """What a cell tells of its last run: `key`, `status`, `execution`, `receipt`; empty if nothing."""
+    mark = cell.metadata.get(METADATA_KEY)
+    return mark if isinstance(mark, Mapping) else {}
 
 
 def receipt_of(cell: Cell) -> Mapping[str, str]:

@@ -131,14 +131,16 @@ class ServerKernels:
 
     Args:
         reach: The server.
+        keep: Whether kernels that we started go on when they are closed.
     """
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, *, keep: bool = False) -> None:
         self._reach = reach
+        self._keep = keep
 
     async def kernel(self, location: str, choice: str) -> Kernel:
         server, can = await self._reach.open()
-        return RemoteKernel(server, choice, path=location, capabilities=can)
+        return RemoteKernel(server, choice, path=location, capabilities=can, keep=self._keep)
 
     async def specs(self) -> Mapping[str, str]:
         server, _ = await self._reach.open()
@@ -215,14 +217,16 @@ def documents_of(
     return LocalDocuments(_local(path), root=_local(root))
 
 
-def kernels_of(server: ServerSettings | None, documents: Documents, client: Any = None) -> Kernels:
-    """Where a toolkit's code runs: with a user's own client, on a server, or on this machine."""
+def kernels_of(
+    server: ServerSettings | None, documents: Documents, client: Any = None, *, keep: bool = False
+) -> Kernels:
+    """Where a toolkit's code runs: with a user's own client, on a server (where it may go on), or on this machine."""
     beside = documents.reach if isinstance(documents, ServerDocuments) else None
     if client is not None:
         return ClientKernels(client, served=not isinstance(documents, LocalDocuments))
     if server is None:
         return LocalKernels()
-    return ServerKernels(beside if beside is not None and beside.settings == server else Reach(server))
+    return ServerKernels(beside if beside is not None and beside.settings == server else Reach(server), keep=keep)
 
 
 def _served(

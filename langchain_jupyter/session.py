@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from langchain_jupyter.batches import Batches
 from langchain_jupyter.documents.journal import Place
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.store import DocumentStore
+from langchain_jupyter.elsewhere import cell_of, follow
 from langchain_jupyter.errors import (
     Busy,
     CellNotFound,
@@ -36,6 +38,7 @@ from langchain_jupyter.writer import OutputWriter
 logger = logging.getLogger(__name__)
 
 _INTERRUPT_PATIENCE = 5.0
+_REFERENCES = 900_000  # where several processes count, each begins at a number of its own
 _TAKEN_UP = 0.2
 _RESTARTED = "the kernel was restarted."
 _GONE = "All variables are gone; every cell is stale."
@@ -49,6 +52,7 @@ class NotebookSession:
         kernel: Where its cells run; started in the background by `open`.
         soft_wait: Seconds that a run is waited for when the caller says nothing.
         max_runtime: Seconds after which a run is interrupted; None for never.
+        shared: Whether other processes may run code in this kernel and write into this document.
         ask: Whether input() may ask; if not, it raises inside the cell at once.
 
     Attributes:
@@ -63,10 +67,11 @@ class NotebookSession:
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
         ask: bool = False,
+        shared: bool = False,
     ) -> None:
         self.store = store
         self.kernel = kernel
-        self.executions = Executions()
+        self.executions = Executions(secrets.randbelow(_REFERENCES) if shared else 0)
         self.references = References()
         self.results = Results()
         self.steps = Results()
@@ -75,6 +80,7 @@ class NotebookSession:
         self.soft_wait = soft_wait
         self._max_runtime = max_runtime
         self._ask = ask
+        self._shared = shared
         self._generation = 0
         self._history = History()
         self.batches = Batches(self)
@@ -347,6 +353,8 @@ class NotebookSession:
         Raises:
             ExecutionNotFound: No execution has that reference.
         """
+        if self._shared and ref not in self.executions and (cell_id := cell_of(self.document, ref.strip())):
+            return await self._elsewhere(cell_id, timeout)
         return await self.executions.find(ref).wait(timeout)
 
     async def inspect(self, names: Sequence[str]) -> Mapping[str, Any]:
@@ -433,9 +441,20 @@ class NotebookSession:
             cell = self.document.cell(str(known.cell_id))
             if not receipt_of(cell) or not isinstance(self.kernel, Recallable):
                 return known
-            await self._take_turn()
-            known = self._recall(cell)
+            return await self._elsewhere(cell.id, timeout or self.soft_wait)
         return await known.wait(timeout or self.soft_wait)
+
+    async def _elsewhere(self, cell_id: str, timeout: float) -> Execution:
+        """What another process runs in this kernel, or ran; taken up from it if it has gone."""
+        await self._ready()
+        if (run := self.executions.current) is not None and run.cell_id == cell_id:
+            return await run.wait(timeout)
+        cell = self.document.cell(cell_id)
+        if receipt_of(cell) and isinstance(self.kernel, Recallable):
+            gone = await self.kernel.alone()
+            await self._take_turn()
+            return await self._recall(cell, gone=gone).wait(timeout)
+        return await follow(self.document, self.kernel, cell_id, timeout)
 
     def _check_runnable(self, cell_id: str, caller: str) -> None:
         if cell_id not in self.document:
@@ -530,14 +549,14 @@ class NotebookSession:
         self, cell_id: str | None, code: str, key: str, listener: Listener | None, ask: bool | None = None
     ) -> Run:
         """Start a run in a task of its own; holds the turn until the kernel is idle again."""
+        run = self.executions.begin(cell_id, key)
         if cell_id is not None and key:
-            mark: dict[str, Any] = {"key": _digest(key), "status": "running"}
+            mark: dict[str, Any] = {"key": _digest(key), "status": "running", "execution": run.ref}
             if isinstance(self.kernel, Recallable):
                 mark["receipt"] = dict(self.kernel.receipt())
             self.document.set_metadata(cell_id, METADATA_KEY, mark)
         if cell_id is not None:
             self._name_kernel()
-        run = self.executions.begin(cell_id, key)
         if listener is not None:
             run.listeners.append(listener)
         messages = self.kernel.execute(
@@ -553,15 +572,18 @@ class NotebookSession:
             await self._turn.acquire()
             self._recall(marked[-1])
 
-    def _recall(self, cell: Cell) -> Run:
-        """The run that an earlier process has begun; holds the turn, as `_launch`."""
+    def _recall(self, cell: Cell, *, gone: bool = True) -> Run:
+        """The run that another process has begun, which is gone or may be there; holds the turn, as `_launch`."""
         assert isinstance(self.kernel, Recallable)
-        key = str(cell.metadata[METADATA_KEY]["key"])
-        run = self.executions.begin(cell.id, key)
+        mark = cell.metadata[METADATA_KEY]
+        key = str(mark["key"])
+        run = self.executions.begin(cell.id, key, ref=str(mark.get("execution", "")))
         run.begun.set()
         run.unattended.set()
         messages = self.kernel.recall(receipt_of(cell))
-        self._spawn(self._drive(run, cell.source, messages, key, anew=False))
+        writer = OutputWriter(self.document, run)
+        writer.go_on() if gone else writer.listen()
+        self._spawn(self._drive(run, cell.source, messages, key, writer))
         return run
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -572,12 +594,13 @@ class NotebookSession:
         return task
 
     async def _drive(
-        self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, *, anew: bool = True
+        self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, begun: OutputWriter | None = None
     ) -> None:
-        writer = OutputWriter(self.document, run)
+        writer = begun or OutputWriter(self.document, run)
         limit = self._limit_runtime(run)
         try:
-            writer.begin() if anew else writer.go_on()
+            if begun is None:
+                writer.begin()
             async for message in messages:
                 run.take(message)
                 self._update_earlier(message)
@@ -590,7 +613,10 @@ class NotebookSession:
             if limit is not None:
                 limit.cancel()
             try:
-                writer.end(mark)
+                if told := await writer.told():
+                    run.status = told["status"]
+                else:  # a run of ours that was cut off goes on, and another process may take it up
+                    writer.end("" if self._shared and run.status == "lost" and begun is None else mark)
                 self._learn_displays(run)
                 self._remember(run, code)
             finally:

@@ -63,6 +63,8 @@ class JupyterToolkit(BaseToolkit):
         max_runtime: Seconds after which a run is interrupted; None for never.
         idle_close: Seconds after which a notebook below `root`, or of a thread, that nobody has used, and where nothing
             runs, is closed and its kernel ended; None for never.
+        keep_kernels: Whether kernels that were started on a server go on there when the toolkit is closed, with what
+            runs in them.
         limits: How much of an output a model gets to see.
         approve: Which calls a person approves before they are done, by an interrupt of the graph inside the tool:
             "writes" to the notebook, "runs" of code, "all" (the kernel's restart too) or "none". For any graph with a
@@ -103,6 +105,7 @@ class JupyterToolkit(BaseToolkit):
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
         idle_close: float | None = 8 * 3600.0,
+        keep_kernels: bool = False,
         limits: OutputLimits | None = None,
         approve: Approve = "none",
         isolation: Isolation = "shared",
@@ -119,7 +122,8 @@ class JupyterToolkit(BaseToolkit):
             _check_kernel_client(kernel_client, root, runtime_url, kernel, isolation)
             server, runtimes = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
             documents = documents_of(path, root, server, Collaborator(name=username), notebook_client)
-            backend = Backend(documents, kernels_of(runtimes, documents, kernel_client))
+            kernels = kernels_of(runtimes, documents, kernel_client, keep=keep_kernels)
+            backend = Backend(documents, kernels, shared=server is not None)
             if isolation == "thread":
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation

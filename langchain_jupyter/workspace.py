@@ -200,4 +200,10 @@ class Workspace:
     async def _build(self, path: str) -> NotebookSession:
         """A session for a path, not yet open."""
         store, kernel = await self._backend.build(path, self._kernels.get(path, self._kernel))
-        return NotebookSession(store, kernel, soft_wait=self._soft_wait, max_runtime=self._max_runtime)
+        return NotebookSession(
+            store,
+            kernel,
+            soft_wait=self._soft_wait,
+            max_runtime=self._max_runtime,
+            shared=self._backend.shared,
+        )

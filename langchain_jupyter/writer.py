@@ -8,9 +8,10 @@ from typing import Any
 
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import NotKept
-from langchain_jupyter.executions import Run
+from langchain_jupyter.executions import Run, mark_of
 
 _FLUSH_INTERVAL = 0.05
+_LAST_WORDS = 40
 
 
 class OutputWriter:
@@ -20,6 +21,7 @@ class OutputWriter:
         self._document = document
         self._run = run
         self._timer: asyncio.TimerHandle | None = None
+        self._listening = False
         self._before: Mapping[str, Any] = {}
 
     def begin(self) -> None:
@@ -34,21 +36,41 @@ class OutputWriter:
             self._before = self._document.snapshot(self._cell_id)
             self._run.outputs.begin_with(self._before.get("outputs") or [])
 
+    def listen(self) -> None:
+        """As `go_on`, but write nothing before the end: the process that has begun it may be there, and write."""
+        self.go_on()
+        self._listening = True
+
+    async def told(self) -> Mapping[str, Any]:
+        """What the process that has begun it has written of the end; empty if it is gone, and if it was not ours."""
+        looks = _LAST_WORDS if self._listening else 0
+        for _ in range(looks):
+            if not self._cell_id:
+                break
+            mark = mark_of(self._document.cell(self._cell_id))
+            if mark.get("status") != "running":
+                return mark
+            await asyncio.sleep(_FLUSH_INTERVAL)
+        return {}
+
     def soon(self) -> None:
         """Something came; it is written within 50 ms."""
-        if self._timer is None:
+        if self._timer is None and not self._listening:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush)
 
     def end(self, key: str) -> None:
         """Write the rest, and journal the whole; `key` marks which tool call it was, empty for none."""
-        self._flush()
         cell_id = self._cell_id
+        if self._listening and cell_id:
+            self._document.set_outputs(cell_id, self._run.outputs.items(), self._run.execution_count)
+        else:
+            self._flush()
         if not cell_id:
             return
         try:
             self._document.end_run(cell_id, self._run.execution_count, self._before)
             if key:
-                mark = {"key": key, "status": self._run.status}
+                mark = {"key": key, "status": self._run.status, "execution": self._run.ref}
                 self._document.set_metadata(cell_id, METADATA_KEY, mark)
         except NotKept as error:
             self._run.note = f"The outputs are not kept on disk yet: {error.message}"

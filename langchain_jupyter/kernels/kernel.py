@@ -142,6 +142,9 @@ class Recallable(Protocol):
     async def left(self, receipt: Mapping[str, str]) -> bool:
         """Whether the kernel is there and nobody is on it, so that whoever sent that request is gone."""
 
+    async def alone(self) -> bool:
+        """Whether nobody but us is on the kernel, so that whoever ran something in it is gone; after `start`."""
+
     def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
         """The messages of a request of an earlier process.
 

@@ -70,15 +70,23 @@ class RemoteKernel:
             the id of a running kernel; "new" for a new one. A kernel that somebody uses is never ended for another.
         path: The notebook's path on the server; its folder is where code runs. "" for none.
         capabilities: What the server can do; asked for at the start if None.
+        keep: Whether `close` leaves it running though we started it.
     """
 
     def __init__(
-        self, server: JupyterServer, choice: str = "", *, path: str = "", capabilities: Capabilities | None = None
+        self,
+        server: JupyterServer,
+        choice: str = "",
+        *,
+        path: str = "",
+        capabilities: Capabilities | None = None,
+        keep: bool = False,
     ) -> None:
         self._server = server
         self._choice = choice
         self._path = path.strip("/")
         self._spec = ""
+        self._keep = keep
         self._sessions = None if capabilities is None else capabilities.sessions
         self._lease: Lease | None = None
         self._taking: asyncio.Task[Lease] | None = None
@@ -147,7 +155,7 @@ class RemoteKernel:
             await self._start(unlike=before)
 
     async def close(self) -> None:
-        """End the kernel if we started it and nobody else is on it; or else leave it alone."""
+        """End the kernel if we started it, are not to keep it, and nobody else is on it; or else leave it alone."""
         async with self._lock:
             ended = False
             try:
@@ -184,6 +192,11 @@ class RemoteKernel:
         except OutOfReach:
             return False
         return bool(model.get("connections") == 0)
+
+    async def alone(self) -> bool:
+        if self._line is None:
+            return False
+        return int((await self._line.model()).get("connections", 0)) <= self._line.up
 
     def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
         request = self._waiting[receipt["msg_id"]] = Request(receipt["msg_id"])
@@ -351,7 +364,7 @@ class RemoteKernel:
         if self._taking is not None:
             self._lease, self._taking = await self._taking, None
         lease = self._lease
-        if lease is None or not lease.ours:
+        if lease is None or not lease.ours or self._keep:
             return False
         if (model := await self._model(lease.kernel_id)) is None:
             return True

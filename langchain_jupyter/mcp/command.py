@@ -57,6 +57,9 @@ def serve(
     max_concurrent: Annotated[int, typer.Option(help="Requests that are answered at a time.")] = 64,
     soft_wait: Annotated[float, typer.Option(help="Seconds that a run is waited for.")] = 30.0,
     max_runtime: Annotated[float | None, typer.Option(help="Seconds after which a run is interrupted.")] = None,
+    end_kernels: Annotated[
+        bool, typer.Option(help="End kernels that were started on a Jupyter server; they go on otherwise.")
+    ] = False,
     tls_certificate: Annotated[Path | None, typer.Option(envvar="TLS_CERTIFICATE", help="PEM file: https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(envvar="TLS_KEY", help="PEM file of its key.")] = None,
     grace: Annotated[float, typer.Option(envvar="GRACE", help="Seconds from SIGTERM to the end.")] = 40.0,
@@ -68,7 +71,12 @@ def serve(
     _log(hidden, debug=debug)
     hidden.add(token, oauth_client.partition(":")[2], *_tokens_of(environment))
 
-    options: dict[str, Any] = {"tools": tools, "soft_wait": soft_wait, "max_runtime": max_runtime}
+    options: dict[str, Any] = {
+        "tools": tools,
+        "soft_wait": soft_wait,
+        "max_runtime": max_runtime,
+        "keep_kernels": not end_kernels,
+    }
     toolkit = _toolkit(environment, notebook, root, {**options, **({"kernel": kernel} if kernel else {})})
 
     def connect(target: Target) -> JupyterToolkit:

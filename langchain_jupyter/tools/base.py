@@ -429,7 +429,8 @@ class JupyterTool(BaseTool):
         """Who calls, and the key of the call."""
         thread = thread_of(runtime) or "toolkit"
         caller = member_of(thread, str(_configurable(runtime).get("caller_session") or ""))
-        text = json.dumps([self.name, arguments], sort_keys=True, default=str)
+        done = {name: value for name, value in arguments.items() if name != "timeout"}  # how long to wait is not done
+        text = json.dumps([self.name, done], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         return caller, f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
 

@@ -197,7 +197,8 @@ class WaitForExecution(JupyterTool):
         timeout = max(arguments["timeout"], 0)
         if (batch := call.session.batches.find(arguments["execution"])) is not None:
             return rendered_batch(call, await _attended_batch(call, batch, timeout))
-        call.session.executions.find(arguments["execution"]).listeners[:] = [call.emit]  # not the call that left it
+        if (ref := arguments["execution"]) in call.session.executions:
+            call.session.executions.find(ref).listeners[:] = [call.emit]  # not the call that left it
         execution = await call.session.wait(arguments["execution"], timeout)
         execution = await _attended(call, execution, timeout)
         return rendered_run(call, call.session.sight(call.caller).unseen(execution))

@@ -25,7 +25,7 @@ LAYERS = [
     | {"comparison", "dependencies", "freshness", "findings", "hints", "listing", "review", "tally", "variables"},
     {"server", "lab", "hub"},
     {"documents", "kernels"},
-    {"sight", "executions", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
+    {"sight", "executions", "elsewhere", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent", "studio"},
