@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from langchain_jupyter.batches import Batches
 from langchain_jupyter.documents.journal import Place
@@ -36,6 +36,8 @@ from langchain_jupyter.sight import Sight, Sights
 from langchain_jupyter.writer import OutputWriter
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _INTERRUPT_PATIENCE = 5.0
 _REFERENCES = 900_000  # where several processes count, each begins at a number of its own
@@ -364,11 +366,19 @@ class NotebookSession:
             InspectionUnavailable: Not in this language, or not while a cell runs.
             KernelUnavailable: The kernel does not start.
         """
+        return await self.beside(lambda kernel, beside: inspect(kernel, names, beside=beside))
+
+    async def beside(self, ask: Callable[[Kernel, bool], Awaitable[T]]) -> T:
+        """Ask the kernel something that is no run; `ask` gets it, and whether code runs in it meanwhile.
+
+        Raises:
+            KernelUnavailable: The kernel does not start.
+        """
         if self._turn.locked() and self.executions.current is not None:
-            return await inspect(self.kernel, names, beside=True)
+            return await ask(self.kernel, True)
         async with self._turn:
             await self._ready()
-            return await inspect(self.kernel, names, beside=self.kernel.info.state == "busy")
+            return await ask(self.kernel, self.kernel.info.state == "busy")
 
     def answer(self, ref: str, text: str) -> None:
         """Answer the input() that an execution waits in."""

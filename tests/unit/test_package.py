@@ -28,7 +28,7 @@ LAYERS = [
     {"sight", "executions", "elsewhere", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
-    {"toolkit", "approvals", "middleware", "agent", "studio"},
+    {"toolkit", "approvals", "middleware", "agent", "studio", "deep"},
     {"mcp", "cli", "demo"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -63,6 +63,7 @@ EXTRA_OF = {
     "approvals.py": "agents",
     "middleware.py": "agents",
     "studio.py": "agents",
+    "deep.py": "deepagents",
     "mcp/": "mcp",
 }
 
