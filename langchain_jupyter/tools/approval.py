@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_jupyter.tools.base import Call, JupyterTool
 
 _COMPARED = 1_000_000
+_HIDING = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,14 @@ def _check_unchanged(human: Human, call: Call) -> None:
 
 
 def block(source: str, language: str) -> str:
-    """A source as a Markdown code block that it cannot end."""
+    """A source as a Markdown code block that it cannot end, and in which nothing hides.
+
+    Characters that change the order of others, or that take no room, are written as escapes.
+
+    Source:
+        https://trojansource.codes
+    """
+    source = _HIDING.sub(lambda found: f"\\u{ord(found[0]):04x}", source)
     fence = "```"
     while fence in source:
         fence += "`"

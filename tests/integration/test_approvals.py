@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from langchain_jupyter import JupyterToolkit, UsageError, create_jupyter_agent, interrupt_on
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
+from langchain_jupyter.tools.approval import block
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 APPROVE = {"type": "approve"}
@@ -165,6 +166,14 @@ def test_a_cell_that_is_changed_after_it_was_approved_is_not_run(path: Path) -> 
     assert tool_messages(state)[0].status == "error"
     assert "[cell_changed]" in tool_messages(state)[0].text
     assert not counter.exists()
+
+
+def test_nothing_hides_from_the_person_who_approves() -> None:
+    source = "access = 'user\u202e # admins only\u2066'\n```\nprint(1)"
+
+    shown = block(source, "python")
+
+    assert shown == "````python\naccess = 'user\\u202e # admins only\\u2066'\n```\nprint(1)\n````"
 
 
 def test_the_mapping_names_the_tools_that_could_do_it() -> None:
@@ -360,6 +369,20 @@ def test_a_tagged_cell_asks_before_it_runs_and_others_do_not(tagged: JupyterTool
 
     assert "print('slow')" in pending(asked)[0].value["description"]
     assert [message.artifact["status"] for message in tool_messages(state)] == ["ok", "ok"]
+
+
+def test_many_cells_with_a_tagged_one_among_them_ask_first(tagged: JupyterToolkit) -> None:
+    everything = tool_call("run_cells", "all")
+    agent: Any = create_agent(
+        ScriptedModel([calls(everything), "Done."]), tagged.get_tools(), checkpointer=InMemorySaver()
+    )
+
+    asked = agent.invoke(ASK, CONFIG)
+    state = agent.invoke(answer(asked, all=APPROVE), CONFIG)
+
+    assert "print('slow')" in pending(asked)[0].value["description"]
+    assert "skipped: tagged agent:skip" in tool_messages(state)[0].text
+    assert "slow ok" in tool_messages(state)[0].text
 
 
 def test_a_tagged_cell_is_not_run_where_nobody_can_be_asked(tagged: JupyterToolkit) -> None:
