@@ -577,8 +577,10 @@ class NotebookSession:
 
     async def _recall_left(self) -> None:
         """Take up what an earlier process has left running in a kernel that outlived it."""
+        if not isinstance(self.kernel, Recallable):
+            return
         marked = [cell for cell in self.document.cells() if receipt_of(cell)]
-        if marked and isinstance(self.kernel, Recallable) and await self.kernel.left(receipt_of(marked[-1])):
+        if marked and await self.kernel.left(receipt_of(marked[-1])):
             await self._turn.acquire()
             self._recall(marked[-1])
 
