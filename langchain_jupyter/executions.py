@@ -160,7 +160,8 @@ class Executions:
         first: What references count from.
 
     Attributes:
-        begun: How many have begun.
+        first: What references count from.
+        begun: The number of the last that has begun.
         current: What runs now.
         unattended: Set while the current run goes on though its caller has stopped waiting.
     """
@@ -168,7 +169,8 @@ class Executions:
     def __init__(self, first: int = 0) -> None:
         self._runs: dict[str, Run] = {}
         self._keys: dict[str, str] = {}
-        self.begun = first
+        self._numbers: dict[str, int] = {}
+        self.first = self.begun = first
         self.current: Run | None = None
         self.unattended = asyncio.Event()
 
@@ -178,6 +180,7 @@ class Executions:
         self.begun += 1
         run = Run(ref or f"e{self.begun}", cell_id, self.unattended)
         self._runs[run.ref] = self.current = run
+        self._numbers[run.ref] = self.begun
         if key:
             self._keys[key] = run.ref
         self._forget()
@@ -210,13 +213,14 @@ class Executions:
 
     def forget_since(self, begun: int, family: str = "") -> None:
         """Forget which calls, with keys of that beginning, have started the runs after so many."""
-        late = {key for key, ref in self._keys.items() if key.startswith(family) and int(ref[1:]) > begun}
+        numbers = {key: self._numbers.get(ref, 0) for key, ref in self._keys.items() if key.startswith(family)}
+        late = {key for key, number in numbers.items() if number > begun}
         self._keys = {key: ref for key, ref in self._keys.items() if key not in late}
 
     def _forget(self) -> None:
         while len(self._runs) > _KEPT:
             oldest = next(iter(self._runs))
-            del self._runs[oldest]
+            del self._runs[oldest], self._numbers[oldest]
             self._keys = {key: ref for key, ref in self._keys.items() if ref != oldest}
 
 

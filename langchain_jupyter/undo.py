@@ -27,7 +27,7 @@ class Moment:
     Attributes:
         journal: Which one; a notebook that is opened again has another.
         edits: How many edits it had.
-        runs: How many runs of code there had been.
+        runs: The number of the last run of code before it.
         results: How many answers of tools there had been.
     """
 
@@ -111,7 +111,7 @@ def moment(session: NotebookSession) -> Moment:
 
 def beginning(session: NotebookSession) -> Moment:
     """The moment at which a notebook was opened."""
-    return Moment(session.document.journal, 0, 0, 0)
+    return Moment(session.document.journal, 0, session.executions.first, 0)
 
 
 def revert(session: NotebookSession, to: Moment, *, thread: str = "") -> Reverted:
