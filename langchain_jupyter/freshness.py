@@ -152,9 +152,13 @@ class History:
     The runs are replayed by signature: that of a run covers its source and the signatures of what it reads, that of a
     name covers the runs that made it. A cell is fresh if its last run has the signature that it would have if all cells
     were run in order in a new kernel. For languages other than Python, every cell is taken to depend on all above it.
+
+    Attributes:
+        version: Goes up with each run, and each end of a kernel.
     """
 
     def __init__(self) -> None:
+        self.version = 0
         self._namespace = Namespace()
         self._runs: dict[str, Ran] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -168,6 +172,7 @@ class History:
             cells: With the execution counts that they were saved with.
             alive: Whether the kernel that ran them is the one of now.
         """
+        self.version += 1
         self._runs.clear()
         if not alive:
             for cell in cells:
@@ -199,6 +204,7 @@ class History:
             outcome: "unknown" if it was stopped in between.
             execution_count: The kernel's counter.
         """
+        self.version += 1
         names = names_of(source)
         reads = self._namespace.inputs(names)
         signature = _signature(names, reads)
@@ -212,10 +218,12 @@ class History:
 
     def lost(self, cell_id: str, source: str, execution_count: int | None) -> None:
         """A cell ran when the kernel ended."""
+        self.version += 1
         self._runs[cell_id] = Ran("", source, {}, "unknown", execution_count, 0, -1)
 
     def restarted(self) -> None:
         """The kernel's process is a new one."""
+        self.version += 1
         self._generation += 1
         self._namespace = Namespace()
 

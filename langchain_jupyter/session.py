@@ -89,6 +89,7 @@ class NotebookSession:
         self._sights = Sights()
         self._to_tell: dict[str, str] = {}
         self._displays: dict[str, list[tuple[str, int]]] = {}
+        self._standings: tuple[tuple[int, int, str], Mapping[str, Standing]] | None = None
         self._turn = asyncio.Lock()
         self._signalling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,11 +135,19 @@ class NotebookSession:
     @property
     def standings(self) -> Mapping[str, Standing]:
         """Where each code cell stands: never run, ok, failed, stale."""
-        return self._history.standings(
-            list(self.document.cells()),
-            language=self.kernel.info.language,
-            name_of=lambda cell_id: self.document.handle(cell_id) if cell_id in self.document else "a deleted cell",
-        )
+        if self._standings is None or self._standings[0] != self._moment:
+            found = self._history.standings(
+                list(self.document.cells()),
+                language=self.kernel.info.language,
+                name_of=lambda cell_id: self.document.handle(cell_id) if cell_id in self.document else "a deleted cell",
+            )
+            self._standings = (self._moment, found)
+        return self._standings[1]
+
+    @property
+    def _moment(self) -> tuple[int, int, str]:
+        """The same while the standings are: they take a while in a long notebook."""
+        return self.document.version, self._history.version, self.kernel.info.language
 
     def check_idle(self) -> None:
         """Refuse if a cell runs.

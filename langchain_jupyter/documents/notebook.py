@@ -43,12 +43,13 @@ class NotebookDocument:
     Attributes:
         journal: What was changed through this object, with inverses. Changes that arrive from elsewhere are not in it.
         order: Goes up whenever cells come, go or move.
+        version: Goes up with each change by anybody.
         focus: Id of the cell that was last changed or run through this object; empty before.
     """
 
     def __init__(self, ydoc: Doc[Any] | None = None) -> None:
         self.journal = Journal()
-        self.order = 0
+        self.order = self.version = 0
         self.focus = ""
         self._recording = True
         self._mended = -1
@@ -539,6 +540,7 @@ class NotebookDocument:
                 self._ever.insert(at, cell_id)
 
     def _changed(self) -> None:
+        self.version += 1
         for listener in self._listeners:
             listener()
 
