@@ -20,7 +20,7 @@ APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive 
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
 
-.PHONY: help demo test test-browser test-mcp test-servers test-all check format bench test-wheel constraints clean
+.PHONY: help demo test test-browser test-mcp test-servers test-more test-all check format bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -61,7 +61,9 @@ build/servers/.ready: $(READY)
 	@build/enterprise/bin/python $(PIP_INSTALL) jupyter_enterprise_gateway==3.3.0 ipykernel
 	@touch $@
 
-test-all: check test test-browser test-mcp test-servers test-wheel ## Run everything: the checks, the tests, and the wheel in an environment of its own
+test-more: check test-browser test-mcp test-servers test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
+
+test-all: test test-more ## Run everything
 
 check: $(READY) ## Lint, check the format, check the types (what CI runs)
 	@$(BIN)/ruff check
