@@ -76,6 +76,7 @@ format: $(READY) ## Mend what ruff can mend
 
 bench: $(READY) ## Measure speed against the bare libraries
 	@$(BIN)/python benchmarks/local.py
+	@$(BIN)/python benchmarks/serve.py
 	@$(BIN)/python benchmarks/live.py
 
 # Away from the source tree, so that nothing can be found there by chance.
