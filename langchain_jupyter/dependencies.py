@@ -253,6 +253,8 @@ class _Reader:
                 self._try(node)
             case ast.Match(subject=subject, cases=cases):
                 self._load(subject)
+                for name in (name for case in cases for name in _bindings(case.pattern)):
+                    self.names.shares.setdefault(name, set()).update(set(_shared(subject)) - {name})
                 self._branches([*([_bindings(case.pattern), case] for case in cases), []])
             case ast.Expr(value=value):
                 self._load(value)
