@@ -456,7 +456,9 @@ class NotebookDocument:
         if self._mirror_of_ids is None:
             raws = json.loads(str(self._cells))  # much faster than one by one
             self._mirror_of_ids = [raw["id"] for raw in raws]
+            told = dict(self._snapshots)  # a store knows by them which cells are as it wrote them
             self._learn(self._mirror_of_ids)
+            self._snapshots |= told
             self._cache(raws)
             self.mend()
         return self._mirror_of_ids
