@@ -23,8 +23,8 @@ from websockets.asyncio.client import connect
 
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.documents.room import RoomStore
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 
 CODE = "1+1"
 QUICK = "--quick" in sys.argv

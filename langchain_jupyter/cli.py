@@ -22,8 +22,8 @@ from langchain_jupyter import __version__
 from langchain_jupyter.errors import JupyterError, MissingExtra, UsageError
 from langchain_jupyter.mcp.command import health, serve
 from langchain_jupyter.prompts import system_prompt, task_names
+from langchain_jupyter.sessions.sight import first_line
 from langchain_jupyter.settings import Environment, has_screen
-from langchain_jupyter.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 
 app = typer.Typer(

@@ -11,14 +11,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 
 from langchain_jupyter.approvals import asked_about
-from langchain_jupyter.cells import States, state_of
 from langchain_jupyter.errors import MissingExtra
-from langchain_jupyter.fences import one_line
 from langchain_jupyter.guards import guards_of
 from langchain_jupyter.human import APPROVED, Approve
 from langchain_jupyter.models import Cell, NotebookInfo
-from langchain_jupyter.session import NotebookSession
-from langchain_jupyter.sight import first_line
+from langchain_jupyter.rendering.cells import States, state_of
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.sessions.session import NotebookSession
+from langchain_jupyter.sessions.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools.base import thread_of
 

@@ -17,12 +17,12 @@ from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.documents.server_folder import ServerFolder
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import ServerError
-from langchain_jupyter.hub import awake
 from langchain_jupyter.kernels.client import ClientKernel
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.kernels.remote import RemoteKernel
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import Capabilities, JupyterServer
+from langchain_jupyter.servers.hub import awake
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import Capabilities, JupyterServer
 from langchain_jupyter.settings import ServerSettings
 
 

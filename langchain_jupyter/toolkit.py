@@ -19,14 +19,14 @@ from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.human import Approve, Human
 from langchain_jupyter.isolation import Isolation, isolated
-from langchain_jupyter.lab import LabServer
 from langchain_jupyter.prompts import get_prompt
 from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, documents_of, kernels_of
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.sessions.session import NotebookSession
+from langchain_jupyter.sessions.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
 from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
-from langchain_jupyter.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
 from langchain_jupyter.workspace import Workspace
 
 if TYPE_CHECKING:

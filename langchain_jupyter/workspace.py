@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from langchain_jupyter.backends import Backend
 from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, NotebookUnavailable
-from langchain_jupyter.executions import Results
-from langchain_jupyter.fences import one_line
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.sessions.executions import Results
+from langchain_jupyter.sessions.session import NotebookSession
 
 logger = logging.getLogger(__name__)
 

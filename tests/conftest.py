@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 from tests import gateways
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server

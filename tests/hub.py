@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
 from tests.servers import Child, free_port
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from langchain_jupyter.documents import format as ipynb
 from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, OutsideRoot
-from langchain_jupyter.fences import one_line
 from langchain_jupyter.models import NotebookFile
+from langchain_jupyter.rendering.fences import one_line
 
 SUFFIX = ".ipynb"
 

@@ -29,7 +29,7 @@ from pycrdt import (
 )
 
 from langchain_jupyter.errors import ConnectionLost
-from langchain_jupyter.server import WebSocket
+from langchain_jupyter.servers.server import WebSocket
 
 T = TypeVar("T")
 

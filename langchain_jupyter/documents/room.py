@@ -32,7 +32,7 @@ from langchain_jupyter.errors import (
     ServerError,
     ServerRefused,
 )
-from langchain_jupyter.server import JupyterServer, quoted
+from langchain_jupyter.servers.server import JupyterServer, quoted
 
 logger = logging.getLogger(__name__)
 

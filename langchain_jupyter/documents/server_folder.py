@@ -13,9 +13,9 @@ from typing import Any
 
 from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, named, nearest
 from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, OutsideRoot, ServerError
-from langchain_jupyter.fences import one_line
 from langchain_jupyter.models import NotebookFile
-from langchain_jupyter.server import Capabilities, JupyterServer, quoted
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
 
 _FOLDERS = 1_000
 _AT_ONCE = 8

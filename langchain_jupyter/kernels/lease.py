@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from langchain_jupyter.errors import KernelStartError, ServerError, ServerRefused
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.server import JupyterServer
 
 _ID = re.compile(r"\w{8}-\w{4}-\w{4}-\w{4}-\w{12}")
 _START_TIMEOUT = 120.0

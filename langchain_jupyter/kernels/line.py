@@ -19,7 +19,7 @@ from langchain_jupyter.errors import (
 )
 from langchain_jupyter.kernels.kernel import Channel
 from langchain_jupyter.kernels.wire import V1, Envelope, decode, encode, header
-from langchain_jupyter.server import JupyterServer, WebSocket
+from langchain_jupyter.servers.server import JupyterServer, WebSocket
 
 logger = logging.getLogger(__name__)
 

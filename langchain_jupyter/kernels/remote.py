@@ -18,7 +18,6 @@ from langchain_jupyter.errors import (
     ServerError,
     ServerUnreachable,
 )
-from langchain_jupyter.hub import awake
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Message, truncated
 from langchain_jupyter.kernels.lease import Lease, Wanted, give_back, take
@@ -26,7 +25,8 @@ from langchain_jupyter.kernels.line import SHUT_DOWN, Line
 from langchain_jupyter.kernels.request import Request, execute_content
 from langchain_jupyter.kernels.wire import Envelope
 from langchain_jupyter.models import KernelInfo, KernelState
-from langchain_jupyter.server import Capabilities, JupyterServer
+from langchain_jupyter.servers.hub import awake
+from langchain_jupyter.servers.server import Capabilities, JupyterServer
 
 logger = logging.getLogger(__name__)
 

@@ -19,16 +19,16 @@ from pydantic.json_schema import SkipJsonSchema
 from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.documents.journal import AUTHOR
 from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
-from langchain_jupyter.executions import Run
 from langchain_jupyter.human import Act, Human, Person, is_refused_answer
 from langchain_jupyter.models import BatchState
 from langchain_jupyter.outputs import OutputChange
-from langchain_jupyter.render import Rendered
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.rendering.render import Rendered
+from langchain_jupyter.sessions.executions import Run
+from langchain_jupyter.sessions.session import NotebookSession
+from langchain_jupyter.sessions.sight import family_of, member_of
+from langchain_jupyter.sessions.undo import Undo
 from langchain_jupyter.settings import OutputLimits
-from langchain_jupyter.sight import family_of, member_of
 from langchain_jupyter.tools.approval import Preview, approved, block
-from langchain_jupyter.undo import Undo
 from langchain_jupyter.workspace import Workspace
 
 logger = logging.getLogger(__name__)

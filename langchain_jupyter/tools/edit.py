@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from langchain_jupyter.errors import ToolError
-from langchain_jupyter.fences import restored
 from langchain_jupyter.human import Act
 from langchain_jupyter.models import Cell
-from langchain_jupyter.outline import render_diff
-from langchain_jupyter.render import Rendered
-from langchain_jupyter.sight import first_line, lines_around
+from langchain_jupyter.rendering.fences import restored
+from langchain_jupyter.rendering.outline import render_diff
+from langchain_jupyter.rendering.render import Rendered
+from langchain_jupyter.sessions.sight import first_line, lines_around
 from langchain_jupyter.tools.approval import difference
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, answer, preceded
 from langchain_jupyter.tools.read import CELL, ReadCellArgs

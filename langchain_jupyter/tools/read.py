@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from langchain_jupyter.cells import render_cell, render_cells, state_of
-from langchain_jupyter.outline import render_outline
-from langchain_jupyter.reading import render_output
-from langchain_jupyter.render import Rendered
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.rendering.cells import render_cell, render_cells, state_of
+from langchain_jupyter.rendering.outline import render_outline
+from langchain_jupyter.rendering.reading import render_output
+from langchain_jupyter.rendering.render import Rendered
+from langchain_jupyter.rendering.variables import render_variables
+from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
-from langchain_jupyter.variables import render_variables
 
 CELL = "Cell handle from get_notebook_info"
 FIND = "text, or /regular expression/"

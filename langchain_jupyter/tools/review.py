@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from langchain_jupyter.findings import ranked, render_findings
-from langchain_jupyter.linting import MISSING, lint
-from langchain_jupyter.render import Rendered
-from langchain_jupyter.review import fresh_of, review
+from langchain_jupyter.analysis.linting import MISSING, lint
+from langchain_jupyter.analysis.review import fresh_of, review
+from langchain_jupyter.rendering.findings import ranked, render_findings
+from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.tools.base import Call, JupyterTool
 from langchain_jupyter.tools.read import NoArgs
 

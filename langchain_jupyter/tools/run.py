@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from langchain_jupyter.batches import Batch, cells_of
 from langchain_jupyter.human import Act, Person
 from langchain_jupyter.models import BatchState, Execution
-from langchain_jupyter.render import Rendered, render_execution
-from langchain_jupyter.session import NotebookSession
-from langchain_jupyter.tally import render_batch
+from langchain_jupyter.rendering.render import Rendered, render_execution
+from langchain_jupyter.rendering.tally import render_batch
+from langchain_jupyter.sessions.batches import Batch, cells_of
+from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, followed
 from langchain_jupyter.tools.read import CELL
 

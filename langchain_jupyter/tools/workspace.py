@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from langchain_jupyter.errors import ToolError
 from langchain_jupyter.human import APPROVED, Act
-from langchain_jupyter.listing import render_listing
-from langchain_jupyter.render import Rendered
+from langchain_jupyter.rendering.listing import render_listing
+from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.tools.approval import Preview, decided
 from langchain_jupyter.tools.base import JupyterTool, ToolArgs, jupyter_tools, preceded
 from langchain_jupyter.tools.read import outline_of

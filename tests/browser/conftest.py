@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import async_playwright
 
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 from tests.browser.person import Person
 
 # Without a sandbox only for root, who has none; and without what Chromium looks up on the internet at each start.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.async_api import ConsoleMessage, Error, Locator, Page, expect
 
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 
 _PATIENCE = 30_000
 # What JupyterLab itself says on a quiet machine without the internet, whoever works in the notebook.

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.async_api import expect
 
 from langchain_jupyter import JupyterToolkit
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 from tests.browser.person import Person
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "live.png"

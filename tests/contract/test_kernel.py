@@ -20,8 +20,8 @@ from langchain_jupyter.kernels.client import ClientKernel
 from langchain_jupyter.kernels.kernel import Kernel, Message
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.kernels.remote import RemoteKernel
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from tests.hub import Hub
 from tests.servers import Child
 

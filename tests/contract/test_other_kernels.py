@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from langchain_jupyter.errors import InspectionUnavailable, KernelDied
-from langchain_jupyter.inspection import inspect
 from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.sessions.inspection import inspect
 from tests.kernels import bash_installed
 
 

@@ -26,9 +26,9 @@ from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import DocumentConflict, NotKept
-from langchain_jupyter.lab import LabServer
 from langchain_jupyter.outputs import Outputs
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from tests.servers import Child
 
 Notebook: TypeAlias = dict[str, Any]

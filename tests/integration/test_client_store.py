@@ -15,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from langchain_jupyter.documents.client import ClientStore
 from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.errors import DocumentError
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from tests.proxy import Proxy
 
 

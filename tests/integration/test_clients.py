@@ -11,7 +11,7 @@ from jupyter_nbmodel_client import NbModelClient, get_jupyter_notebook_websocket
 
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import UsageError
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.errors import DocumentConflict, DocumentError
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from tests.proxy import Proxy
 from tests.servers import Child
 

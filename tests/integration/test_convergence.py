@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.room import RoomStore
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer, quoted
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer, quoted
 from tests.collaborators import NOTEBOOK, VERBS, Agent, Log, Person, check
 
 STEPS = 100

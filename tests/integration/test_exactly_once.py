@@ -16,8 +16,8 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from langchain_jupyter import JupyterToolkit, create_jupyter_agent
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.testing import ScriptedModel
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}

@@ -11,9 +11,9 @@ import pytest
 
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import ServerError
-from langchain_jupyter.hub import awake, hub_server
 from langchain_jupyter.kernels.remote import RemoteKernel
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.hub import awake, hub_server
+from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
 from tests.hub import SLOW, Hub
 
@@ -41,7 +41,7 @@ async def test_a_stopped_server_is_started(hub: Hub) -> None:
 async def test_a_named_server_that_is_still_starting_is_waited_for(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     settings = await hub.settings("ben", SLOW, scopes=["servers", "read:servers"])
     await hub.request("POST", f"/users/ben/servers/{SLOW}")
-    caplog.set_level(logging.INFO, "langchain_jupyter.hub")
+    caplog.set_level(logging.INFO, "langchain_jupyter.servers.hub")
 
     started = time.monotonic()
     assert await six_times_seven(settings) == "42"

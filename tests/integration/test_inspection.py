@@ -159,8 +159,8 @@ def test_a_name_cannot_be_code(bench: Bench) -> None:
 
 def test_other_languages_are_refused_with_what_to_do(tmp_path: Path) -> None:
     from langchain_jupyter.errors import InspectionUnavailable
-    from langchain_jupyter.inspection import inspect
     from langchain_jupyter.models import KernelInfo
+    from langchain_jupyter.sessions.inspection import inspect
     from langchain_jupyter.testing import ScriptedKernel
 
     class Julia(ScriptedKernel):

@@ -16,10 +16,10 @@ import pytest
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.errors import KernelDied, KernelUnavailable, ServerUnreachable
 from langchain_jupyter.kernels.remote import RemoteKernel
-from langchain_jupyter.lab import LabServer
 from langchain_jupyter.models import Execution
-from langchain_jupyter.server import JupyterServer
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
+from langchain_jupyter.sessions.session import NotebookSession
 from tests.proxy import Proxy
 from tests.servers import jupyter_server
 

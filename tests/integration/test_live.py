@@ -19,8 +19,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import OutOfReach, ServerRefused, UsageError
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 
 
 @pytest.fixture

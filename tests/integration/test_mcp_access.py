@@ -24,8 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from langchain_jupyter.lab import LabServer
 from langchain_jupyter.mcp.auth import OAuthTokens
+from langchain_jupyter.servers.lab import LabServer
 from tests.serving import TOKEN, Served, served, text_of
 
 RESOURCE = "https://mcp.example.org/mcp"

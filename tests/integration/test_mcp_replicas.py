@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import nbformat
 
-from langchain_jupyter.lab import LabServer
+from langchain_jupyter.servers.lab import LabServer
 from tests.serving import Served, served, text_of
 
 SLOW = """import time

@@ -19,8 +19,8 @@ from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.errors import DocumentConflict, DocumentError, ServerRefused
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
 from tests.proxy import Proxy
 from tests.servers import Child, collaboration_server

@@ -16,7 +16,7 @@ from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.errors import KernelStartError
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.models import Cell, Execution
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.sessions.session import NotebookSession
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from langchain_jupyter.errors import ServerError, ServerRefused, ServerUnreachable
-from langchain_jupyter.lab import LabServer
-from langchain_jupyter.server import JupyterServer, quoted
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer, quoted
 from langchain_jupyter.settings import ServerSettings
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from langchain_jupyter.batches import cells_of
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.errors import Busy, CellChanged, InvalidArgument
 from langchain_jupyter.models import BatchState
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.rendering.tally import render_batch
+from langchain_jupyter.sessions.batches import cells_of
+from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.settings import OutputLimits
-from langchain_jupyter.tally import render_batch
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed, raised
 from tests.unit.test_session import GatedKernel
 

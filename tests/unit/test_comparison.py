@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from langchain_jupyter.comparison import differences
+from langchain_jupyter.analysis.comparison import differences
 
 
 def stream(text: str, name: str = "stdout") -> dict[str, Any]:

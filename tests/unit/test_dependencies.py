@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_jupyter.dependencies import EVERYTHING, RANDOM, names_of
+from langchain_jupyter.analysis.dependencies import EVERYTHING, RANDOM, names_of
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_jupyter.freshness import History
+from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.models import Cell, Standing
 
 NAMES = st.sampled_from(["a", "b", "c"])

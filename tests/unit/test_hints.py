@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_jupyter.hints import hint_of
+from langchain_jupyter.analysis.hints import hint_of
 from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.models import ErrorInfo
 

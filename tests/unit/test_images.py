@@ -6,7 +6,7 @@ import random
 import pytest
 from PIL import Image
 
-from langchain_jupyter import images
+from langchain_jupyter.rendering import images
 
 NOISE = random.Random(1).randbytes(1_200 * 900 * 3)
 

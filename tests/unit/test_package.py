@@ -20,12 +20,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lowest first. A module may import from its own row and from the rows before it.
 LAYERS = [
     {"errors", "models", "guards"},
-    {"settings", "redaction", "tokens", "outputs", "references", "images", "tracebacks", "mime"}
-    | {"fences", "parts", "cells", "outline", "reading", "render"}
-    | {"comparison", "dependencies", "freshness", "findings", "hints", "listing", "review", "tally", "variables"},
-    {"server", "lab", "hub"},
+    {"settings", "redaction", "tokens", "outputs", "rendering", "analysis"},
+    {"servers"},
     {"documents", "kernels"},
-    {"sight", "executions", "elsewhere", "writer", "session", "undo"} | {"batches", "inspection", "linting"},
+    {"sessions"},
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent", "studio", "deep"},

@@ -6,9 +6,9 @@ import pytest
 import regex
 
 from langchain_jupyter.errors import InvalidArgument, OutputNotFound, SettingsError
-from langchain_jupyter.mime import html_text
-from langchain_jupyter.reading import render_output
-from langchain_jupyter.references import Kept, References, matcher, search, window
+from langchain_jupyter.rendering.mime import html_text
+from langchain_jupyter.rendering.reading import render_output
+from langchain_jupyter.rendering.references import Kept, References, matcher, search, window
 from langchain_jupyter.settings import OutputLimits
 
 ROWS = "".join(f"row {number}\n" for number in range(100))

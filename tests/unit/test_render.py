@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from langchain_jupyter.cells import render_cell, render_cells, state_of
 from langchain_jupyter.errors import InvalidArgument
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, KernelInfo, NotebookInfo
-from langchain_jupyter.outline import render_diff, render_outline
-from langchain_jupyter.references import References
-from langchain_jupyter.render import Rendered, render_execution
+from langchain_jupyter.rendering.cells import render_cell, render_cells, state_of
+from langchain_jupyter.rendering.outline import render_diff, render_outline
+from langchain_jupyter.rendering.references import References
+from langchain_jupyter.rendering.render import Rendered, render_execution
 from langchain_jupyter.settings import OutputLimits
 from tests.snapshots import check
 

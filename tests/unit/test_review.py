@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from langchain_jupyter.findings import Finding, ranked, render_findings
-from langchain_jupyter.linting import lint
+from langchain_jupyter.analysis.linting import lint
+from langchain_jupyter.analysis.review import fresh_of, review
 from langchain_jupyter.models import Cell, Standing
-from langchain_jupyter.review import fresh_of, review
+from langchain_jupyter.rendering.findings import Finding, ranked, render_findings
 from langchain_jupyter.settings import OutputLimits
 from tests.seeded import ALSO, DEFECTS, NOTEBOOKS, code, error, md, out, result
 
@@ -136,7 +136,7 @@ async def test_other_languages_are_not_read_as_python() -> None:
 
 
 async def test_without_ruff_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_jupyter.linting._ruff", lambda: None)
+    monkeypatch.setattr("langchain_jupyter.analysis.linting._ruff", lambda: None)
 
     assert await lint([code("a", 1, "import os")]) is None
 

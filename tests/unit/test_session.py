@@ -21,7 +21,7 @@ from langchain_jupyter.errors import (
     TextNotFound,
 )
 from langchain_jupyter.kernels.kernel import Message
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed, raised
 
 

@@ -1,7 +1,7 @@
 """What callers remember."""
 
 from langchain_jupyter.models import Cell
-from langchain_jupyter.sight import Sights, member_of
+from langchain_jupyter.sessions.sight import Sights, member_of
 
 
 def test_a_new_session_of_a_client_goes_on_from_what_the_last_one_saw() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from langchain_jupyter.render import Rendered, content_of
+from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_jupyter.errors import ServerError, ServerRefused
-from langchain_jupyter.server import JupyterServer
+from langchain_jupyter.servers.server import JupyterServer
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter.fences import fence, neutral, printable
-from langchain_jupyter.render import Rendered, content_of
+from langchain_jupyter.rendering.fences import fence, neutral, printable
+from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

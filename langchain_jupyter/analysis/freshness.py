@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from langchain_jupyter.dependencies import EVERYTHING, NOTHING, RANDOM, Closure, Names, names_of
+from langchain_jupyter.analysis.dependencies import EVERYTHING, NOTHING, RANDOM, Closure, Names, names_of
 from langchain_jupyter.models import Cell, Standing
 
 Outcome: TypeAlias = Literal["ok", "error", "unknown"]

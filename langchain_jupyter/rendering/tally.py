@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter.fences import neutral, one_line
-from langchain_jupyter.render import Rendered, content_of, first_line, last_line, render_execution, seconds
+from langchain_jupyter.rendering.fences import neutral, one_line
+from langchain_jupyter.rendering.render import Rendered, content_of, first_line, last_line, render_execution, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_jupyter.models import BatchState, CellOutcome, Execution
-    from langchain_jupyter.references import References
+    from langchain_jupyter.rendering.references import References
+    from langchain_jupyter.rendering.tracebacks import CellOf
     from langchain_jupyter.settings import OutputLimits
-    from langchain_jupyter.tracebacks import CellOf
 
 _LINES = 60
 _SHARE = 2

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_jupyter.errors import InvalidArgument
-from langchain_jupyter.fences import fenced, printable
 from langchain_jupyter.guards import guards_of
-from langchain_jupyter.parts import Drawing, Part, length, more, parts_of, records
-from langchain_jupyter.references import Kept, References, matcher
-from langchain_jupyter.render import Blocks, Rendered, content_of
+from langchain_jupyter.rendering.fences import fenced, printable
+from langchain_jupyter.rendering.parts import Drawing, Part, length, more, parts_of, records
+from langchain_jupyter.rendering.references import Kept, References, matcher
+from langchain_jupyter.rendering.render import Blocks, Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from langchain_jupyter.models import Cell, Standing
+    from langchain_jupyter.rendering.tracebacks import CellOf
     from langchain_jupyter.settings import OutputLimits
-    from langchain_jupyter.tracebacks import CellOf
 
 States: TypeAlias = "Mapping[str, Standing]"
 """Where cells stand, by id; of a cell that is not in it, the cell itself tells."""

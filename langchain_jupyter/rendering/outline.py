@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_jupyter.fences import fenced, one_line, printable
 from langchain_jupyter.guards import guards_of
-from langchain_jupyter.render import Rendered, content_of
+from langchain_jupyter.rendering.fences import fenced, one_line, printable
+from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from langchain_jupyter.fences import one_line
-from langchain_jupyter.render import Rendered, content_of
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

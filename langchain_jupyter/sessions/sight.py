@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
-from langchain_jupyter.fences import neutral, one_line
 from langchain_jupyter.models import Cell, Execution
+from langchain_jupyter.rendering.fences import neutral, one_line
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")

@@ -9,11 +9,10 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from langchain_jupyter.batches import Batches
+from langchain_jupyter.analysis.freshness import History, Outcome
 from langchain_jupyter.documents.journal import Place
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.store import DocumentStore
-from langchain_jupyter.elsewhere import cell_of, follow
 from langchain_jupyter.errors import (
     Busy,
     CellNotFound,
@@ -24,16 +23,17 @@ from langchain_jupyter.errors import (
     OutOfReach,
     TextNotFound,
 )
-from langchain_jupyter.executions import Executions, Listener, Results, Run, past_execution, receipt_of
-from langchain_jupyter.freshness import History, Outcome
 from langchain_jupyter.guards import check_change, check_deletion
-from langchain_jupyter.inspection import inspect
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
 from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, Standing
 from langchain_jupyter.outputs import display_of
-from langchain_jupyter.references import References
-from langchain_jupyter.sight import Sight, Sights
-from langchain_jupyter.writer import OutputWriter
+from langchain_jupyter.rendering.references import References
+from langchain_jupyter.sessions.batches import Batches
+from langchain_jupyter.sessions.elsewhere import cell_of, follow
+from langchain_jupyter.sessions.executions import Executions, Listener, Results, Run, past_execution, receipt_of
+from langchain_jupyter.sessions.inspection import inspect
+from langchain_jupyter.sessions.sight import Sight, Sights
+from langchain_jupyter.sessions.writer import OutputWriter
 
 logger = logging.getLogger(__name__)
 

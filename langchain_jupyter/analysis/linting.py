@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_jupyter.dependencies import code_of
-from langchain_jupyter.fences import one_line
-from langchain_jupyter.findings import Finding, Weight
+from langchain_jupyter.analysis.dependencies import code_of
 from langchain_jupyter.models import Cell
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.rendering.findings import Finding, Weight
 
 MISSING = "not linted: pip install 'langchain-jupyter[review]' brings ruff"
 

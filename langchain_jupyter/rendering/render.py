@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_jupyter.fences import one_line, printable
-from langchain_jupyter.hints import hint_of
-from langchain_jupyter.parts import Drawing, parts_of, records
+from langchain_jupyter.analysis.hints import hint_of
+from langchain_jupyter.rendering.fences import one_line, printable
+from langchain_jupyter.rendering.parts import Drawing, parts_of, records
 
 if TYPE_CHECKING:
     from langchain_jupyter.models import Execution
-    from langchain_jupyter.references import References
+    from langchain_jupyter.rendering.references import References
+    from langchain_jupyter.rendering.tracebacks import CellOf
     from langchain_jupyter.settings import OutputLimits
-    from langchain_jupyter.tracebacks import CellOf
 
 Blocks: TypeAlias = "list[str | dict[str, Any]]"
 

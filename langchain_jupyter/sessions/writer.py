@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import NotKept
-from langchain_jupyter.executions import Run, mark_of
+from langchain_jupyter.sessions.executions import Run, mark_of
 
 _FLUSH_INTERVAL = 0.05
 _LAST_WORDS = 40

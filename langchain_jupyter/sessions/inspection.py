@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter.errors import InspectionUnavailable
-from langchain_jupyter.fences import one_line
 from langchain_jupyter.kernels import probe
+from langchain_jupyter.rendering.fences import one_line
 
 if TYPE_CHECKING:
     from langchain_jupyter.kernels.kernel import Kernel

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter.fences import printable
+from langchain_jupyter.rendering.fences import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

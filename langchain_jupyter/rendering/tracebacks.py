@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from langchain_jupyter.fences import printable
+from langchain_jupyter.rendering.fences import printable
 
 CellOf = Callable[[int], "str | None"]
 """Execution count -> handle of the cell that had it at its last run; None if no cell has."""

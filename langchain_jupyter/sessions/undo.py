@@ -15,7 +15,7 @@ from langchain_jupyter.documents import journal
 from langchain_jupyter.documents.journal import Edit, Journal
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import Busy, UsageError
-from langchain_jupyter.session import NotebookSession
+from langchain_jupyter.sessions.session import NotebookSession
 
 _KEPT = 10_000
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter import images
-from langchain_jupyter.fences import fenced, one_line, printable
-from langchain_jupyter.mime import Other, choose
-from langchain_jupyter.references import Kept, References
-from langchain_jupyter.tracebacks import CellOf, condense
+from langchain_jupyter.rendering import images
+from langchain_jupyter.rendering.fences import fenced, one_line, printable
+from langchain_jupyter.rendering.mime import Other, choose
+from langchain_jupyter.rendering.references import Kept, References
+from langchain_jupyter.rendering.tracebacks import CellOf, condense
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

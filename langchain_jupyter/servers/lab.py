@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from langchain_jupyter.errors import JupyterError, MissingExtra, OutOfReach, ServerUnreachable
-from langchain_jupyter.server import JupyterServer, quoted
+from langchain_jupyter.servers.server import JupyterServer, quoted
 from langchain_jupyter.settings import ServerSettings
 
 _START_TIMEOUT = 60.0

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
-from langchain_jupyter.comparison import differences
+from langchain_jupyter.analysis.comparison import differences
 from langchain_jupyter.errors import Busy, CellChanged, InvalidArgument, ToolError
-from langchain_jupyter.executions import Listener, Run
 from langchain_jupyter.models import BatchState, Cell, CellOutcome, Execution, Output, Scope, Status
+from langchain_jupyter.sessions.executions import Listener, Run
 
 if TYPE_CHECKING:
-    from langchain_jupyter.session import NotebookSession
+    from langchain_jupyter.sessions.session import NotebookSession
 
 Progress: TypeAlias = Callable[[BatchState], None]
 """Told after each cell; runs on the toolkit's loop."""

@@ -7,11 +7,11 @@ import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from langchain_jupyter.dependencies import EVERYTHING, RANDOM, code_of, names_of
-from langchain_jupyter.fences import one_line
-from langchain_jupyter.findings import Finding
-from langchain_jupyter.mime import choose
+from langchain_jupyter.analysis.dependencies import EVERYTHING, RANDOM, code_of, names_of
 from langchain_jupyter.models import Cell, Standing
+from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.rendering.findings import Finding
+from langchain_jupyter.rendering.mime import choose
 
 _BIG = 1_000_000
 _LONG = 100_000

@@ -9,9 +9,9 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from langchain_jupyter import images
-from langchain_jupyter.fences import one_line, printable
-from langchain_jupyter.mime import choose
+from langchain_jupyter.rendering import images
+from langchain_jupyter.rendering.fences import one_line, printable
+from langchain_jupyter.rendering.mime import choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

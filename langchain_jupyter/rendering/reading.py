@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter import images
-from langchain_jupyter.fences import fence, neutral, printable
-from langchain_jupyter.references import Kept, Rows, search, window
-from langchain_jupyter.render import Rendered, content_of
+from langchain_jupyter.rendering import images
+from langchain_jupyter.rendering.fences import fence, neutral, printable
+from langchain_jupyter.rendering.references import Kept, Rows, search, window
+from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,1 @@
+"""What a notebook's code says: pure, but for the linter."""

@@ -1,0 +1,1 @@
+"""What a model is shown of a notebook: pure, within limits."""

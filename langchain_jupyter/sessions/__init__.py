@@ -1,0 +1,1 @@
+"""One document and one kernel: what runs and ran, who has seen what."""
