@@ -50,10 +50,13 @@ class Replica:
         awareness: Who is there, and where their cursors are.
         before: Called before a message of others is applied, outside of any transaction.
         after: Called after it has been.
+
+    Args:
+        client_id: What tells its changes from those of others; None for a random number.
     """
 
-    def __init__(self) -> None:
-        self.ydoc: Doc[Any] = Doc()
+    def __init__(self, client_id: int | None = None) -> None:
+        self.ydoc: Doc[Any] = Doc(client_id=client_id)
         self.awareness = Awareness(self.ydoc)
         self.before: Callable[[], None] = _nothing
         self.after: Callable[[], None] = _nothing

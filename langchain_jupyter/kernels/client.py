@@ -30,8 +30,9 @@ class ClientKernel:
     It cannot do what `RemoteKernel` does:
         - A line that breaks is not taken up again: the run ends with ConnectionLost.
         - After the kernel or the line has ended, the client cannot be used again: `start` says so. Make a new one.
-        - A kernel that ends in a run is noticed some seconds later, and one that ends between two runs with the next.
-          Whether it crashed or was restarted by somebody is not told apart.
+        - A kernel that ends in a run is mostly noticed some seconds later, and one that ends between two runs with the
+          next. Where the server goes on saying `busy` it is not noticed: the run stays `running`. Whether it crashed or
+          was restarted by somebody is not told apart.
         - The notebook's session on the server is not used: people who open the notebook get another kernel, unless the
           client was given the `kernel_id` of theirs.
         - Runs wait for each other, and output is slow: about 50 ms for `1+1`, and 5 MB/s.

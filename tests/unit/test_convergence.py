@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycrdt import Doc, create_update_message, handle_sync_message
 
 from langchain_jupyter.documents.notebook import NotebookDocument
@@ -15,15 +17,19 @@ from tests.collaborators import NOTEBOOK, Agent, Log, Person, Step, check, steps
 
 
 class Hub:
-    """A room in memory: what a client sends and what it is sent waits until a step delivers it."""
+    """A room in memory: what a client sends and what it is sent waits until a step delivers it.
 
-    def __init__(self) -> None:
-        self.ydoc: Doc[Any] = Doc()
+    Whose change comes first where two write at the same place follows from the ids of the clients, which are given, so
+    that an example can be played again.
+    """
+
+    def __init__(self, client_ids: Sequence[int]) -> None:
+        self.ydoc: Doc[Any] = Doc(client_id=9)
         NotebookDocument(self.ydoc).load(NOTEBOOK, {})
         self._up: list[deque[bytes]] = [deque() for _ in range(3)]
         self._down: list[deque[bytes]] = [deque() for _ in range(3)]
         self._log = Log()
-        self._replicas = [Replica() for _ in range(3)]
+        self._replicas = [Replica(client_id) for client_id in client_ids]
         for replica, up in zip(self._replicas, self._up, strict=True):
             replica.ydoc.apply_update(self.ydoc.get_update())
             replica.connect(up.append)
@@ -71,9 +77,9 @@ class Hub:
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps)
-def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost(steps: list[Step]) -> None:
-    hub = Hub()
+@given(steps, st.permutations([1, 2, 3]))
+def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost(steps: list[Step], client_ids: list[int]) -> None:
+    hub = Hub(client_ids)
     for step in steps:
         hub.step(step)
 
