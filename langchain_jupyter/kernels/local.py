@@ -19,6 +19,7 @@ from langchain_jupyter.errors import KernelDied, KernelStartError
 from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
+from langchain_jupyter.kernels.request import execute_content
 from langchain_jupyter.models import KernelInfo, KernelState
 
 _DEFAULT = "python3"
@@ -99,7 +100,9 @@ class LocalKernel:
         client = self._client
         if client is None or self._state == "dead":
             raise KernelDied(self._ended)
-        request = client.session.msg("execute_request", _request(code, allow_stdin, store_history))
+        request = client.session.msg(
+            "execute_request", execute_content(code, allow_stdin=allow_stdin, store_history=store_history)
+        )
         msg_id: str = request["header"]["msg_id"]
         inbox = self._waiting[msg_id] = asyncio.Queue()
         self._state = "busy"
@@ -245,17 +248,6 @@ def _send(client: AsyncKernelClient, channel: Channel, message: dict[str, Any]) 
     socket = getattr(client, f"{channel}_channel").socket
     sent: Awaitable[Any] = socket.send_multipart(client.session.serialize(message))
     return sent
-
-
-def _request(code: str, allow_stdin: bool, store_history: bool) -> dict[str, Any]:
-    return {
-        "code": code,
-        "silent": False,
-        "store_history": store_history,
-        "user_expressions": {},
-        "allow_stdin": allow_stdin,
-        "stop_on_error": True,
-    }
 
 
 def installed_specs() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from langchain_jupyter.errors import ConnectionLost, OutOfReach
@@ -72,7 +72,7 @@ class Request:
             self._inbox.put_nowait(last)
 
 
-def execute_content(code: str, *, allow_stdin: bool, store_history: bool) -> Mapping[str, Any]:
+def execute_content(code: str, *, allow_stdin: bool, store_history: bool) -> dict[str, Any]:
     """The content of an execute_request."""
     return {
         "code": code,
