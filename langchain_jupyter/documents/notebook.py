@@ -52,6 +52,7 @@ class NotebookDocument:
         self.order = self.version = 0
         self.focus = ""
         self._recording = True
+        self._members: tuple[int, frozenset[str]] = (-1, frozenset())
         self._mended = -1
         self._replaced: dict[str, Mapping[str, Any]] = {}
         self._ever: list[str] = []
@@ -81,7 +82,9 @@ class NotebookDocument:
         return len(self._ids)
 
     def __contains__(self, cell_id: object) -> bool:
-        return cell_id in self._ids
+        if self._members[0] != self.order:
+            self._members = (self.order, frozenset(self._ids))
+        return cell_id in self._members[1]
 
     def index(self, cell_id: str) -> int:
         """Position of a cell, from 0.
@@ -232,7 +235,7 @@ class NotebookDocument:
             ValueError: The id stands here already, or is not an nbformat cell id.
         """
         cell_id = cell["id"]
-        if cell_id in self._ids or not _VALID_ID.fullmatch(cell_id):
+        if cell_id in self or not _VALID_ID.fullmatch(cell_id):
             raise ValueError(f"cell id {cell_id!r} is taken or not valid")
         at = self._position(place)
         neighbours = (
