@@ -48,7 +48,6 @@ _DRAWS = re.compile(
     r"|\b(?:train_test_split|KFold|ShuffleSplit|RandomForest\w+|GradientBoosting\w+|KMeans|MLP\w+)\((?![^()]*random_state)"
     r"|\.sample\((?![^()]*random_state)|\btorch\.rand\w*\(|default_rng\(\s*\)"
 )
-_DATA = re.compile(r"\.head\(|\.describe\(|\bplt\.|\.plot\(|\.show\(")
 
 
 def review(
