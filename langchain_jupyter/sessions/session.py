@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from langchain_jupyter.analysis.freshness import History, Outcome
+from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.documents.journal import Place
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.store import DocumentStore
-from langchain_jupyter.errors import (
-    Busy,
-    CellNotFound,
-    ConnectionLost,
-    KernelDied,
-    KernelUnavailable,
-    NotACodeCell,
-    OutOfReach,
-    TextNotFound,
-)
+from langchain_jupyter.errors import CellNotFound, NotACodeCell, TextNotFound
 from langchain_jupyter.guards import check_change, check_deletion
-from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
+from langchain_jupyter.kernels.kernel import Kernel, Recallable
 from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, Standing
-from langchain_jupyter.outputs import display_of
 from langchain_jupyter.rendering.references import References
 from langchain_jupyter.sessions.batches import Batches
 from langchain_jupyter.sessions.elsewhere import cell_of, follow
 from langchain_jupyter.sessions.executions import Executions, Listener, Results, Run, past_execution, receipt_of
 from langchain_jupyter.sessions.inspection import inspect
+from langchain_jupyter.sessions.runner import Runner, digest
 from langchain_jupyter.sessions.sight import Sight, Sights
-from langchain_jupyter.sessions.writer import OutputWriter
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_INTERRUPT_PATIENCE = 5.0
 _REFERENCES = 900_000  # where several processes count, each begins at a number of its own
-_TAKEN_UP = 0.2
-_RESTARTED = "the kernel was restarted."
-_GONE = "All variables are gone; every cell is stale."
 
 
 class NotebookSession:
@@ -83,18 +65,12 @@ class NotebookSession:
         self._max_runtime = max_runtime
         self._ask = ask
         self._shared = shared
-        self._generation = 0
         self._history = History()
         self.batches = Batches(self)
         self._sights = Sights()
         self._to_tell: dict[str, str] = {}
-        self._displays: dict[str, list[tuple[str, int]]] = {}
         self._standings: tuple[tuple[int, int, str], Mapping[str, Standing]] | None = None
-        self._turn = asyncio.Lock()
-        self._signalling = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._starting: asyncio.Task[None] | None = None
-        kernel.on_death(self._kernel_died)
+        self._runner: Runner
 
     async def open(self) -> None:
         """Open the document, and start the kernel without waiting for it.
@@ -105,16 +81,20 @@ class NotebookSession:
         self.document = await self.store.open()
         self._history.adopt(self.document.cells(), alive=False)
         self.kernel.prefer(str(self.document.metadata.get("kernelspec", {}).get("name", "")))
-        await self._recall_left()
-        self._start_kernel().add_done_callback(self._kernel_found)
+        self._runner = Runner(
+            self.document,
+            self.kernel,
+            self.executions,
+            self._history,
+            max_runtime=self._max_runtime,
+            shared=self._shared,
+        )
+        await self._runner.recall_left()
+        self._runner.start()
 
     async def close(self) -> None:
         """Save, and end the kernel if we started it. What still runs is ended with it."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-        await self.kernel.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runner.close()
         await self.store.close()
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -130,7 +110,7 @@ class NotebookSession:
     @property
     def busy(self) -> bool:
         """Whether code runs here, or waits for the kernel to start."""
-        return self._turn.locked()
+        return self._runner.turn.taken
 
     @property
     def standings(self) -> Mapping[str, Standing]:
@@ -155,8 +135,7 @@ class NotebookSession:
         Raises:
             Busy: Naming the cell.
         """
-        if (run := self.executions.current) is not None:
-            raise self._busy(run)
+        self._runner.turn.check()
 
     def past(self, keys: Mapping[str, str]) -> dict[str, Execution]:
         """What an earlier process has run: cell id -> execution, of cell ids -> keys."""
@@ -176,7 +155,7 @@ class NotebookSession:
 
     def sight(self, caller: str) -> Sight:
         """What that caller has seen so far."""
-        return self._sights.of(caller, self._generation)
+        return self._sights.of(caller, self._runner.generation)
 
     def news(self, caller: str) -> str:
         """What this caller has to be told before anything else; empty if nothing. Said once."""
@@ -184,9 +163,9 @@ class NotebookSession:
             self.sight(caller)
             return self.greeting
         sight, told = self.sight(caller), self._to_tell.pop(caller, "")
-        if sight.generation == self._generation:
+        if sight.generation == self._runner.generation:
             return told
-        sight.generation = self._generation
+        sight.generation = self._runner.generation
         restarted = "The kernel was restarted since your last call: all variables are gone, every cell is stale."
         return f"{told} {restarted}".lstrip()
 
@@ -270,9 +249,7 @@ class NotebookSession:
             Busy: It is running.
         """
         check_deletion(self.document.cell(cell_id), self.document.handle(cell_id))
-        run = self.executions.current
-        if run is not None and run.cell_id == cell_id:
-            raise self._busy(run)
+        self._runner.turn.check(cell_id)
         sight, order = self.sight(caller), self.document.order
         sight.check(self.document, cell_id)
         cell = self.document.cell(cell_id)
@@ -305,7 +282,7 @@ class NotebookSession:
             cell = self.insert("code", source, caller=caller, key=key, before=before)
             run = self._launch(cell.id, cell.source, key, listener, ask)
         except BaseException:
-            self._turn.release()
+            self._runner.turn.give()
             raise
         return await run.wait(timeout or self.soft_wait)
 
@@ -334,7 +311,7 @@ class NotebookSession:
             self._check_runnable(cell_id, caller)
             run = self._launch(cell_id, self.document.source(cell_id), key, listener, ask)
         except BaseException:
-            self._turn.release()
+            self._runner.turn.give()
             raise
         return await run.wait(timeout or self.soft_wait)
 
@@ -354,7 +331,7 @@ class NotebookSession:
             try:
                 run = self._launch(None, code, key, listener, ask)
             except BaseException:
-                self._turn.release()
+                self._runner.turn.give()
                 raise
         return await run.wait(timeout or self.soft_wait)
 
@@ -383,10 +360,10 @@ class NotebookSession:
         Raises:
             KernelUnavailable: The kernel does not start.
         """
-        if self._turn.locked() and self.executions.current is not None:
+        if self.executions.current is not None:
             return await ask(self.kernel, True)
-        async with self._turn:
-            await self._ready()
+        async with self._runner.turn:
+            await self._runner.ready()
             return await ask(self.kernel, self.kernel.info.state == "busy")
 
     def answer(self, ref: str, text: str) -> None:
@@ -398,14 +375,7 @@ class NotebookSession:
     async def interrupt(self) -> Execution | None:
         """Stop what runs or is about to, and wait until the kernel is idle again; None if nothing ran."""
         self.batches.stop()
-        run = await self._running()
-        if run is None:
-            return None
-        signal = self._stop(run)
-        await asyncio.wait({signal}, timeout=_INTERRUPT_PATIENCE)
-        if signal.done():
-            signal.result()
-        return await run.wait(_INTERRUPT_PATIENCE)
+        return await self._runner.interrupt()
 
     async def restart(self) -> None:
         """End the kernel's process and start another.
@@ -413,15 +383,7 @@ class NotebookSession:
         Raises:
             KernelStartError: It does not start again.
         """
-        if self._starting is not None:
-            await asyncio.gather(self._starting, return_exceptions=True)
-        self._generation += 1
-        self._displays.clear()
-        self._history.restarted()
-        run = self.executions.current
-        if run is not None:
-            run.interrupted = True
-        await self.kernel.restart()
+        await self._runner.restart()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -445,13 +407,13 @@ class NotebookSession:
         """The execution that a key has started already, in this process or in an earlier one."""
         if not key:
             return None
-        if (run := self.executions.of_key(key) or self.executions.of_key(_digest(key))) is not None:
+        if (run := self.executions.of_key(key) or self.executions.of_key(digest(key))) is not None:
             return run
         if cell_id not in self.document:
             return None
         cell = self.document.cell(cell_id)
         mark = cell.metadata.get(METADATA_KEY)
-        if not isinstance(mark, Mapping) or mark.get("key") != _digest(key):
+        if not isinstance(mark, Mapping) or mark.get("key") != digest(key):
             return None
         return past_execution(cell, mark)
 
@@ -465,14 +427,14 @@ class NotebookSession:
 
     async def _elsewhere(self, cell_id: str, timeout: float) -> Execution:
         """What another process runs in this kernel, or ran; taken up from it if it has gone."""
-        await self._ready()
+        await self._runner.ready()
         if (run := self.executions.current) is not None and run.cell_id == cell_id:
             return await run.wait(timeout)
         cell = self.document.cell(cell_id)
         if receipt_of(cell) and isinstance(self.kernel, Recallable):
             gone = await self.kernel.alone()
             await self._take_turn()
-            return await self._recall(cell, gone=gone).wait(timeout)
+            return await self._runner.recall(cell, gone=gone).wait(timeout)
         return await follow(self.document, self.kernel, cell_id, timeout)
 
     def _check_runnable(self, cell_id: str, caller: str) -> None:
@@ -483,237 +445,14 @@ class NotebookSession:
         self.sight(caller).check(self.document, cell_id)
 
     async def _take_turn(self) -> None:
-        """Queue behind a run that its caller waits for; refuse behind one that was left running.
+        """Take the kernel's turn, after a run of many cells that somebody waits for.
 
         Raises:
-            Busy: Naming the cell that runs.
+            Busy: Something was left running.
         """
         await self.batches.give_way()
-        if self._turn.locked():
-            await self._queue()
-        else:
-            await self._turn.acquire()
-        try:
-            await self._ready()
-        except BaseException:
-            self._turn.release()
-            raise
+        await self._runner.take_turn()
 
-    async def _queue(self) -> None:
-        ahead = asyncio.ensure_future(self._turn.acquire())
-        left = asyncio.ensure_future(self.executions.unattended.wait())
-        try:
-            await asyncio.wait({ahead, left}, return_when=asyncio.FIRST_COMPLETED)
-            run = self.executions.current
-            if not ahead.done() and run is not None:
-                raise self._busy(run)
-            await ahead
-        except BaseException:
-            if not ahead.cancel() and not ahead.cancelled():
-                self._turn.release()
-            raise
-        finally:
-            left.cancel()
-
-    def _busy(self, run: Run) -> Busy:
-        alive = run.cell_id is not None and run.cell_id in self.document
-        what = f"Cell '{self.document.handle(str(run.cell_id))}'" if alive else "Scratch code"
-        seconds = run.snapshot().duration
-        return Busy(
-            f"{what} has been running for {seconds:.0f}s.",
-            hint=f'wait_for_execution("{run.ref}") or interrupt_kernel() first. Reading and editing go on.',
-        )
-
-    async def _ready(self) -> None:
-        """The kernel is up, started again if it has died.
-
-        Raises:
-            KernelUnavailable: It does not start; the code has not run.
-        """
-        if self._starting is None or self._starting.done():
-            self._start_kernel()  # does nothing if it is there
-        assert self._starting is not None
-        try:
-            await asyncio.shield(self._starting)
-        except OutOfReach as error:
-            raise KernelUnavailable(str(error), hint="The code has not run.") from error
-
-    def _name_kernel(self) -> None:
-        """Tell in a notebook that names no kernel which one runs it, so that others start the same."""
-        kernel, metadata = self.kernel.info, self.document.metadata
-        if metadata.get("kernelspec", {}).get("name") or not kernel.display_name:
-            return
-        spec = {"name": kernel.name, "display_name": kernel.display_name, "language": kernel.language}
-        self.document.set_notebook_metadata(
-            {**metadata, "kernelspec": spec, "language_info": {"name": kernel.language}}
-        )
-
-    def _start_kernel(self) -> asyncio.Task[None]:
-        self._starting = asyncio.create_task(self.kernel.start())
-        self._starting.add_done_callback(_retrieve)
-        return self._starting
-
-    def _kernel_found(self, started: asyncio.Task[None]) -> None:
-        """A kernel that ran before we came may have run the cells as they stand."""
-        if not started.cancelled() and self.kernel.info.found:
-            self._history.adopt(self.document.cells(), alive=True)
-
-    def _kernel_died(self) -> None:
-        self._generation += 1
-        self._displays.clear()
-        self._history.restarted()
-        self._start_kernel()
-
-    def _launch(
-        self, cell_id: str | None, code: str, key: str, listener: Listener | None, ask: bool | None = None
-    ) -> Run:
-        """Start a run in a task of its own; holds the turn until the kernel is idle again."""
-        run = self.executions.begin(cell_id, key)
-        if cell_id is not None and key:
-            mark: dict[str, Any] = {"key": _digest(key), "status": "running", "execution": run.ref}
-            if isinstance(self.kernel, Recallable):
-                mark["receipt"] = dict(self.kernel.receipt())
-            self.document.set_metadata(cell_id, METADATA_KEY, mark)
-        if cell_id is not None:
-            self._name_kernel()
-        if listener is not None:
-            run.listeners.append(listener)
-        messages = self.kernel.execute(
-            code, allow_stdin=self._ask if ask is None else ask, store_history=cell_id is not None
-        )
-        self._spawn(self._drive(run, code, messages, _digest(key) if key else ""))
-        return run
-
-    async def _recall_left(self) -> None:
-        """Take up what an earlier process has left running in a kernel that outlived it."""
-        if not isinstance(self.kernel, Recallable):
-            return
-        marked = [cell for cell in self.document.cells() if receipt_of(cell)]
-        if marked and await self.kernel.left(receipt_of(marked[-1])):
-            await self._turn.acquire()
-            self._recall(marked[-1])
-
-    def _recall(self, cell: Cell, *, gone: bool = True) -> Run:
-        """The run that another process has begun, which is gone or may be there; holds the turn, as `_launch`."""
-        assert isinstance(self.kernel, Recallable)
-        mark = cell.metadata[METADATA_KEY]
-        key = str(mark["key"])
-        run = self.executions.begin(cell.id, key, ref=str(mark.get("execution", "")))
-        run.begun.set()
-        run.unattended.set()
-        messages = self.kernel.recall(receipt_of(cell))
-        writer = OutputWriter(self.document, run)
-        writer.go_on() if gone else writer.listen()
-        self._spawn(self._drive(run, cell.source, messages, key, writer))
-        return run
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_retrieve)
-        return task
-
-    async def _drive(
-        self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, begun: OutputWriter | None = None
-    ) -> None:
-        writer = begun or OutputWriter(self.document, run)
-        limit = self._limit_runtime(run)
-        try:
-            if begun is None:
-                writer.begin()
-            async for message in messages:
-                run.take(message)
-                self._update_earlier(message)
-                writer.soon()
-        except KernelDied as error:
-            run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
-        except ConnectionLost as error:
-            run.lost(str(error))
-        finally:
-            if limit is not None:
-                limit.cancel()
-            try:
-                if told := await writer.told():
-                    run.status = told["status"]
-                else:  # a run of ours that was cut off goes on, and another process may take it up
-                    writer.end("" if self._shared and run.status == "lost" and begun is None else mark)
-                self._learn_displays(run)
-                self._remember(run, code)
-            finally:
-                async with self._signalling:
-                    self.executions.end(run)
-                    self._turn.release()
-
-    async def _running(self) -> Run | None:
-        """What runs, or is about to: a run may wait for the kernel's start."""
-        while self.executions.current is None and self._turn.locked() and self._starting is not None:
-            await asyncio.wait({self._starting})
-            await asyncio.sleep(0)  # the turn of those who waited for it
-        return self.executions.current
-
-    def _stop(self, run: Run) -> asyncio.Task[None]:
-        """Have a run interrupted as soon as the kernel has taken it up."""
-        run.interrupted = True
-        if run.status == "input":
-            run.resumed()  # or whoever waits for its end would stop waiting at once, on the question
-        return self._spawn(self._signal(run))
-
-    async def _signal(self, run: Run) -> None:
-        """Interrupt once the code has begun: before that the interrupt is lost, or hits what somebody else runs.
-
-        Between `execute_input` and the code, ipykernel may lose it still, or its own reply with it. Nor may it hit what
-        runs next: while it is on its way the run keeps its turn.
-        """
-        await run.begun.wait()
-        await asyncio.sleep(_TAKEN_UP - run.age)
-        async with self._signalling:
-            if self.executions.current is run:
-                await self.kernel.interrupt()
-
-    def _remember(self, run: Run, code: str) -> None:
-        if run.status == "died":
-            if run.cell_id is not None:
-                self._history.lost(run.cell_id, code, run.execution_count)
-            return
-        outcome: Outcome = run.status if run.status in ("ok", "error") else "unknown"
-        self._history.ran(run.cell_id, code, outcome, run.execution_count)
-
-    def _limit_runtime(self, run: Run) -> asyncio.TimerHandle | None:
-        if self._max_runtime is None:
-            return None
-
-        def stop() -> None:
-            run.note = f"It was interrupted after the longest time allowed, {self._max_runtime:g}s."
-            self._stop(run)
-
-        return asyncio.get_running_loop().call_later(self._max_runtime, stop)
-
-    def _learn_displays(self, run: Run) -> None:
-        if run.cell_id is None:
-            return
-        for display_id, positions in run.outputs.displays.items():
-            self._displays[display_id] = [(run.cell_id, position) for position in positions]
-
-    def _update_earlier(self, message: Message) -> None:
-        """An update of a display that an earlier cell has shown."""
-        if message.msg_type != "update_display_data":
-            return
-        for cell_id, position in self._displays.get(display_of(message.content) or "", ()):
-            if cell_id not in self.document:
-                continue
-            cell = self.document.cell(cell_id)
-            outputs = [dict(output) for output in cell.outputs]
-            if position < len(outputs) and "data" in outputs[position]:
-                outputs[position]["data"] = message.content["data"]
-                self.document.set_outputs(cell_id, outputs, cell.execution_count)
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def _retrieve(task: asyncio.Future[Any]) -> None:
-    """A background task may fail; whoever needs it is told by awaiting it."""
-    if not task.cancelled() and task.exception() is not None:
-        logger.info("in the background: %s", task.exception())
+    def _launch(self, cell_id: str | None, code: str, key: str, listener: Listener | None, ask: bool | None) -> Run:
+        allow_stdin = self._ask if ask is None else ask
+        return self._runner.launch(cell_id, code, key=key, listener=listener, allow_stdin=allow_stdin)

@@ -177,7 +177,7 @@ SLEEPS = ["import time\ntime.sleep(60)", "import asyncio\nawait asyncio.sleep(60
 async def launched(session: NotebookSession, source: str) -> asyncio.Task[Execution]:
     """A run that has just been sent, or waits for the kernel's start."""
     task = asyncio.create_task(session.insert_and_run(source, caller="test", timeout=30))
-    while not session._turn.locked():
+    while not session.busy:
         await asyncio.sleep(0)
     return task
 

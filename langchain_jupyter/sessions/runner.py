@@ -1,0 +1,319 @@
+"""Runs in a kernel: started, driven to their end, stopped; what they print goes into the document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
+
+from langchain_jupyter.analysis.freshness import History, Outcome
+from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
+from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
+from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
+from langchain_jupyter.models import Cell, Execution
+from langchain_jupyter.outputs import display_of
+from langchain_jupyter.sessions.executions import Executions, Listener, Run, receipt_of
+from langchain_jupyter.sessions.turn import Turn
+from langchain_jupyter.sessions.writer import OutputWriter
+
+logger = logging.getLogger(__name__)
+
+_INTERRUPT_PATIENCE = 5.0
+_TAKEN_UP = 0.2
+_RESTARTED = "the kernel was restarted."
+_GONE = "All variables are gone; every cell is stale."
+
+
+class Runner:
+    """One kernel and the runs in it, one at a time. All methods belong to one event loop.
+
+    Args:
+        document: Where outputs go.
+        kernel: Started by `start`, and again when it has died.
+        executions: The runs.
+        history: Learns what ran and how it ended.
+        max_runtime: Seconds after which a run is interrupted; None for never.
+        shared: Whether other processes may run code in this kernel and write into this document.
+
+    Attributes:
+        turn: Who has the kernel.
+        generation: Goes up with each restart and death.
+    """
+
+    def __init__(
+        self,
+        document: NotebookDocument,
+        kernel: Kernel,
+        executions: Executions,
+        history: History,
+        *,
+        max_runtime: float | None,
+        shared: bool,
+    ) -> None:
+        self.turn = Turn(document, executions)
+        self.generation = 0
+        self._document = document
+        self._kernel = kernel
+        self._executions = executions
+        self._history = history
+        self._max_runtime = max_runtime
+        self._shared = shared
+        self._displays: dict[str, list[tuple[str, int]]] = {}
+        self._signalling = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
+        kernel.on_death(self._died)
+
+    def start(self) -> None:
+        """Start the kernel without waiting for it."""
+        self._start().add_done_callback(self._found)
+
+    async def close(self) -> None:
+        """End the kernel if we started it, and what still runs with it."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await self._kernel.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ready(self) -> None:
+        """The kernel is up, started again if it has died.
+
+        Raises:
+            KernelUnavailable: It does not start; the code has not run.
+        """
+        if self._starting is None or self._starting.done():
+            self._start()  # does nothing if it is there
+        assert self._starting is not None
+        try:
+            await asyncio.shield(self._starting)
+        except OutOfReach as error:
+            raise KernelUnavailable(str(error), hint="The code has not run.") from error
+
+    async def take_turn(self) -> None:
+        """Take the turn, of a kernel that is up; see `Turn.take`.
+
+        Raises:
+            Busy: Another run was left running.
+            KernelUnavailable: The kernel does not start.
+        """
+        await self.turn.take()
+        try:
+            await self.ready()
+        except BaseException:
+            self.turn.give()
+            raise
+
+    def launch(self, cell_id: str | None, code: str, *, key: str, listener: Listener | None, allow_stdin: bool) -> Run:
+        """Start a run in a task of its own; it has the turn until the kernel is idle again."""
+        run = self._executions.begin(cell_id, key)
+        if cell_id is not None and key:
+            mark: dict[str, Any] = {"key": digest(key), "status": "running", "execution": run.ref}
+            if isinstance(self._kernel, Recallable):
+                mark["receipt"] = dict(self._kernel.receipt())
+            self._document.set_metadata(cell_id, METADATA_KEY, mark)
+        if cell_id is not None:
+            self._name_kernel()
+        if listener is not None:
+            run.listeners.append(listener)
+        messages = self._kernel.execute(code, allow_stdin=allow_stdin, store_history=cell_id is not None)
+        self._spawn(self._drive(run, code, messages, digest(key) if key else ""))
+        return run
+
+    async def recall_left(self) -> None:
+        """Take up what an earlier process has left running in a kernel that outlived it."""
+        if not isinstance(self._kernel, Recallable):
+            return
+        marked = [cell for cell in self._document.cells() if receipt_of(cell)]
+        if marked and await self._kernel.left(receipt_of(marked[-1])):
+            await self.turn.take()
+            self.recall(marked[-1])
+
+    def recall(self, cell: Cell, *, gone: bool = True) -> Run:
+        """The run that another process has begun, which is gone or may be there; has the turn, as in `launch`."""
+        assert isinstance(self._kernel, Recallable)
+        mark = cell.metadata[METADATA_KEY]
+        key = str(mark["key"])
+        run = self._executions.begin(cell.id, key, ref=str(mark.get("execution", "")))
+        run.begun.set()
+        run.unattended.set()
+        writer = OutputWriter(self._document, run)
+        writer.go_on() if gone else writer.listen()
+        self._spawn(self._drive(run, cell.source, self._kernel.recall(receipt_of(cell)), key, writer))
+        return run
+
+    async def interrupt(self) -> Execution | None:
+        """Stop what runs or is about to, and wait until the kernel is idle again; None if nothing ran."""
+        run = await self._running()
+        if run is None:
+            return None
+        signal = self._stop(run)
+        await asyncio.wait({signal}, timeout=_INTERRUPT_PATIENCE)
+        if signal.done():
+            signal.result()
+        return await run.wait(_INTERRUPT_PATIENCE)
+
+    async def restart(self) -> None:
+        """End the kernel's process and start another.
+
+        Raises:
+            KernelStartError: It does not start again.
+        """
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
+        self._forget_variables()
+        run = self._executions.current
+        if run is not None:
+            run.interrupted = True
+        await self._kernel.restart()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _start(self) -> asyncio.Task[None]:
+        self._starting = asyncio.create_task(self._kernel.start())
+        self._starting.add_done_callback(_retrieve)
+        return self._starting
+
+    def _found(self, started: asyncio.Task[None]) -> None:
+        """A kernel that ran before we came may have run the cells as they stand."""
+        if not started.cancelled() and self._kernel.info.found:
+            self._history.adopt(self._document.cells(), alive=True)
+
+    def _died(self) -> None:
+        self._forget_variables()
+        self._start()
+
+    def _forget_variables(self) -> None:
+        self.generation += 1
+        self._displays.clear()
+        self._history.restarted()
+
+    def _name_kernel(self) -> None:
+        """Tell in a notebook that names no kernel which one runs it, so that others start the same."""
+        kernel, metadata = self._kernel.info, self._document.metadata
+        if metadata.get("kernelspec", {}).get("name") or not kernel.display_name:
+            return
+        spec = {"name": kernel.name, "display_name": kernel.display_name, "language": kernel.language}
+        self._document.set_notebook_metadata(
+            {**metadata, "kernelspec": spec, "language_info": {"name": kernel.language}}
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_retrieve)
+        return task
+
+    async def _drive(
+        self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, begun: OutputWriter | None = None
+    ) -> None:
+        writer = begun or OutputWriter(self._document, run)
+        try:
+            with self._limited(run):
+                if begun is None:
+                    writer.begin()
+                async for message in messages:
+                    run.take(message)
+                    self._update_earlier(message)
+                    writer.soon()
+        except KernelDied as error:
+            run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
+        except ConnectionLost as error:
+            run.lost(str(error))
+        finally:
+            try:
+                if told := await writer.told():
+                    run.status = told["status"]
+                else:  # a run of ours that was cut off goes on, and another process may take it up
+                    writer.end("" if self._shared and run.status == "lost" and begun is None else mark)
+                self._learn_displays(run)
+                self._remember(run, code)
+            finally:
+                async with self._signalling:
+                    self._executions.end(run)
+                    self.turn.give()
+
+    @contextlib.contextmanager
+    def _limited(self, run: Run) -> Iterator[None]:
+        """Interrupt the run after the longest time allowed."""
+        if self._max_runtime is None:
+            yield
+            return
+
+        def stop() -> None:
+            run.note = f"It was interrupted after the longest time allowed, {self._max_runtime:g}s."
+            self._stop(run)
+
+        limit = asyncio.get_running_loop().call_later(self._max_runtime, stop)
+        try:
+            yield
+        finally:
+            limit.cancel()
+
+    async def _running(self) -> Run | None:
+        """What runs, or is about to: a run may wait for the kernel's start."""
+        while self._executions.current is None and self.turn.taken and self._starting is not None:
+            await asyncio.wait({self._starting})
+            await asyncio.sleep(0)  # the turn of those who waited for it
+        return self._executions.current
+
+    def _stop(self, run: Run) -> asyncio.Task[None]:
+        """Have a run interrupted as soon as the kernel has taken it up."""
+        run.interrupted = True
+        if run.status == "input":
+            run.resumed()  # or whoever waits for its end would stop waiting at once, on the question
+        return self._spawn(self._signal(run))
+
+    async def _signal(self, run: Run) -> None:
+        """Interrupt once the code has begun: before that the interrupt is lost, or hits what somebody else runs.
+
+        Between `execute_input` and the code, ipykernel may lose it still, or its own reply with it. Nor may it hit what
+        runs next: while it is on its way the run keeps its turn.
+        """
+        await run.begun.wait()
+        await asyncio.sleep(_TAKEN_UP - run.age)
+        async with self._signalling:
+            if self._executions.current is run:
+                await self._kernel.interrupt()
+
+    def _remember(self, run: Run, code: str) -> None:
+        if run.status == "died":
+            if run.cell_id is not None:
+                self._history.lost(run.cell_id, code, run.execution_count)
+            return
+        outcome: Outcome = run.status if run.status in ("ok", "error") else "unknown"
+        self._history.ran(run.cell_id, code, outcome, run.execution_count)
+
+    def _learn_displays(self, run: Run) -> None:
+        if run.cell_id is None:
+            return
+        for display_id, positions in run.outputs.displays.items():
+            self._displays[display_id] = [(run.cell_id, position) for position in positions]
+
+    def _update_earlier(self, message: Message) -> None:
+        """An update of a display that an earlier cell has shown."""
+        if message.msg_type != "update_display_data":
+            return
+        for cell_id, position in self._displays.get(display_of(message.content) or "", ()):
+            if cell_id not in self._document:
+                continue
+            cell = self._document.cell(cell_id)
+            outputs = [dict(output) for output in cell.outputs]
+            if position < len(outputs) and "data" in outputs[position]:
+                outputs[position]["data"] = message.content["data"]
+                self._document.set_outputs(cell_id, outputs, cell.execution_count)
+
+
+def digest(key: str) -> str:
+    """What a cell's metadata tell of the key of a tool call."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    """A background task may fail; whoever needs it is told by awaiting it."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.info("in the background: %s", task.exception())
