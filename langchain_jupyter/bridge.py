@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from langchain_jupyter.errors import UsageError
 
@@ -84,6 +84,41 @@ class LoopBridge:
                 )
                 self._thread.start()
             return self._loop
+
+
+class Closing:
+    """The ends of what owns a bridge: `with`, `async with`, `close()` and `aclose()`."""
+
+    @property
+    def bridge(self) -> LoopBridge:
+        """Carries calls onto the loop where the work is done."""
+        raise NotImplementedError
+
+    async def _end(self) -> None:
+        """End what was started; on the bridge's loop."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Save, and end what was started here. The next call of a tool opens again."""
+        self.bridge.run(self._end)
+        self.bridge.close()
+
+    async def aclose(self) -> None:
+        """Save, and end what was started here. The next call of a tool opens again."""
+        await self.bridge.arun(self._end)
+        await asyncio.to_thread(self.bridge.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self.aclose()
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

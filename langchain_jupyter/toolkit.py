@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,7 +13,7 @@ from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import PrivateAttr, SecretStr
 
 from langchain_jupyter.backends import Backend
-from langchain_jupyter.bridge import LoopBridge
+from langchain_jupyter.bridge import Closing, LoopBridge
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.human import Approve, Human
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from langchain_jupyter.mcp.remote import McpToolkit
 
 
-class JupyterToolkit(BaseToolkit):
+class JupyterToolkit(Closing, BaseToolkit):
     """Tools for one live notebook and its kernel, or for all notebooks below a folder.
 
     Making one touches nothing: the first call of a tool opens the notebook (a file that is not there yet is created)
@@ -307,27 +306,8 @@ class JupyterToolkit(BaseToolkit):
         """Write all of what is open now; it happens within a second by itself."""
         self._bridge.run(self._save)
 
-    def close(self) -> None:
-        """Save, and end the kernel that we started. The next call of a tool opens again."""
-        self._bridge.run(self._workspace.close)
-        self._bridge.close()
-
-    async def aclose(self) -> None:
-        """Save, and end the kernel that we started. The next call of a tool opens again."""
-        await self._bridge.arun(self._workspace.close)
-        await asyncio.to_thread(self._bridge.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self.aclose()
+    async def _end(self) -> None:
+        await self._workspace.close()
 
     async def _opened(self) -> Mapping[str, NotebookSession]:
         if self._workspace.directory is None and self._isolation == "shared":

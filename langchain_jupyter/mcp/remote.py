@@ -14,7 +14,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.tools import BaseTool, BaseToolkit, StructuredTool
 from pydantic import PrivateAttr
 
-from langchain_jupyter.bridge import LoopBridge
+from langchain_jupyter.bridge import Closing, LoopBridge
 from langchain_jupyter.errors import (
     ConnectionLost,
     MissingExtra,
@@ -25,13 +25,15 @@ from langchain_jupyter.errors import (
     UsageError,
 )
 from langchain_jupyter.mcp import ARTIFACT, TOOL_CALL_ID
+from langchain_jupyter.mcp.grammar import compiled_when_used
 
 try:
-    from langchain_mcp_adapters.client import MultiServerMCPClient
-    from langchain_mcp_adapters.interceptors import MCPToolCallRequest
-    from langchain_mcp_adapters.prompts import load_mcp_prompt
-    from langchain_mcp_adapters.tools import load_mcp_tools
-    from mcp.shared.exceptions import McpError
+    with compiled_when_used():
+        from langchain_mcp_adapters.client import MultiServerMCPClient
+        from langchain_mcp_adapters.interceptors import MCPToolCallRequest
+        from langchain_mcp_adapters.prompts import load_mcp_prompt
+        from langchain_mcp_adapters.tools import load_mcp_tools
+        from mcp.shared.exceptions import McpError
 except ImportError as error:
     raise MissingExtra("mcp-adapters", "JupyterToolkit.from_mcp") from error
 
@@ -42,7 +44,7 @@ _UNAUTHORIZED = (401, 403)
 _SESSION_GONE = 32600  # what the SDK makes of a 404: the server has not looked at the call
 
 
-class McpToolkit(BaseToolkit):
+class McpToolkit(Closing, BaseToolkit):
     """Tools of an MCP server, sync and async, over one session that is held open; `aclose()` or `async with` ends it.
 
     A session that was lost (the server was started anew) is replaced at the next call. Inside a graph the id of a tool
@@ -66,11 +68,11 @@ class McpToolkit(BaseToolkit):
         toolkit = cls()
         toolkit._line = _Line(url, token)
         try:
-            tools, toolkit._prompts = await toolkit._line.bridge.arun(toolkit._line.learn)
+            tools, toolkit._prompts = await toolkit.bridge.arun(toolkit._line.learn)
         except BaseException:
             await toolkit.aclose()
             raise
-        toolkit._tools = [_two_faced(tool, toolkit._line.bridge) for tool in tools]
+        toolkit._tools = [_two_faced(tool, toolkit.bridge) for tool in tools]
         return toolkit
 
     def get_tools(self) -> list[BaseTool]:
@@ -88,27 +90,14 @@ class McpToolkit(BaseToolkit):
             raise UsageError(f"The server has no prompt {name!r}. Prompts: {', '.join(self._prompts) or 'none'}.")
         return ChatPromptTemplate.from_messages([SystemMessage(self._prompts[name]), MessagesPlaceholder("messages")])
 
-    def close(self) -> None:
+    @property
+    def bridge(self) -> LoopBridge:
+        """Carries calls onto the loop where the session lives."""
+        return self._line.bridge
+
+    async def _end(self) -> None:
         """End the session; notebook and kernel stay with the server."""
-        self._line.bridge.run(self._line.hang_up)
-        self._line.bridge.close()
-
-    async def aclose(self) -> None:
-        """End the session; notebook and kernel stay with the server."""
-        await self._line.bridge.arun(self._line.hang_up)
-        await asyncio.to_thread(self._line.bridge.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self.aclose()
+        await self._line.hang_up()
 
 
 class _Line:

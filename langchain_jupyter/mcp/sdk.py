@@ -16,19 +16,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.mcp.grammar import compiled_when_used
 
 try:
-    import mcp.types as types
-    from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend, RequireAuthMiddleware
-    from mcp.server.auth.provider import AccessToken
-    from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-    from mcp.server.lowlevel import Server
-    from mcp.server.stdio import stdio_server
-    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-    from pydantic import AnyHttpUrl
-    from starlette.middleware.authentication import AuthenticationMiddleware
-    from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp
+    with compiled_when_used():
+        import mcp.types as types
+        from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend, RequireAuthMiddleware
+        from mcp.server.auth.provider import AccessToken
+        from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+        from mcp.server.lowlevel import Server
+        from mcp.server.stdio import stdio_server
+        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+        from pydantic import AnyHttpUrl
+        from starlette.middleware.authentication import AuthenticationMiddleware
+        from starlette.routing import BaseRoute
+        from starlette.types import ASGIApp
 except ImportError as error:
     raise MissingExtra("mcp", "The MCP server") from error
 

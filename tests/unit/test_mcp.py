@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -37,3 +39,18 @@ def test_a_missing_sdk_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(MissingExtra, match=r"pip install 'langchain-jupyter\[mcp\]'"):
         importlib.import_module("langchain_jupyter.mcp.sdk")
+
+
+def test_the_server_starts_without_a_grammar_that_it_never_uses_and_iris_are_checked_all_the_same() -> None:
+    code = """
+        import sys
+        import langchain_jupyter.mcp.sdk
+        import jsonschema
+        compiled = [name for name in sys.modules if name.startswith(("rfc3987_syntax", "lark"))]
+        checker = jsonschema.Draft7Validator.FORMAT_CHECKER
+        print(compiled, checker.conforms("http://ü.example", "iri"), checker.conforms("no iri", "iri"))
+    """
+
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+
+    assert done.stdout == "[] True False\n", done.stderr
