@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from rich.console import Console
 from rich.markup import escape
 
 from langchain_jupyter import __version__
-from langchain_jupyter.errors import JupyterError, MissingExtra, UsageError
+from langchain_jupyter.doctor.examination import Case, examine
+from langchain_jupyter.errors import MissingExtra, UsageError
 from langchain_jupyter.mcp.command import health, serve
 from langchain_jupyter.prompts import system_prompt, task_names
-from langchain_jupyter.sessions.sight import first_line
 from langchain_jupyter.settings import Environment, has_screen
+from langchain_jupyter.terminal import Terminal, Told
 from langchain_jupyter.toolkit import JupyterToolkit
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 app = typer.Typer(
     help="LangChain agents in live Jupyter notebooks.",
+    epilog="Something does not work? `langchain-jupyter doctor` says what, and how to mend it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
+terminal = Terminal(console)
 
 NotebookOption = Annotated[Path, typer.Option("--notebook", "-n", help="The .ipynb file; made if it is not there.")]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A chat model as provider:name.")]
@@ -42,8 +48,27 @@ ServerOption = Annotated[
     str, typer.Option("--server-url", help="Work live on that Jupyter server; JUPYTER_TOKEN has its token.")
 ]
 TaskOption = Annotated[str, typer.Option("--prompt", "-p", help="Task prompt; `prompts` lists them.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
 
-_SHOWN = 8
+
+def _command(function: Command) -> Command:
+    """A command of the app: its errors are one paragraph, unless --debug asks where they come from."""
+    signature = inspect.signature(function, eval_str=True)
+    known = "debug" in signature.parameters
+
+    @functools.wraps(function)
+    def run(**options: Any) -> None:
+        debug = options["debug"] if known else options.pop("debug")
+        with Told(debug=debug):
+            function(**options)
+
+    if not known:
+        debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=DebugOption)
+        parameters = [*signature.parameters.values(), debug]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {**get_type_hints(function, include_extras=True), "debug": DebugOption}
+    app.command()(run)
+    return function
 
 
 @app.callback(invoke_without_command=True)
@@ -54,7 +79,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@app.command()
+@_command
 def demo(
     notebook: Annotated[Path | None, typer.Option("--notebook", "-n", help="Where; a new file by default.")] = None,
     model: ModelOption = "",
@@ -73,12 +98,12 @@ def demo(
         )
     path = notebook or _unused(Path("demo") / "diabetes.ipynb")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _told(), _toolkit(path, lab=lab) as toolkit:
+    with _toolkit(path, lab=lab) as toolkit:
         _work(TASK, toolkit, model or ScriptedModel(script()), prompt="data_analysis")
     _report(path)
 
 
-@app.command()
+@_command
 def run(
     task: Annotated[str, typer.Argument(help="What the agent is to do.")],
     model: ModelOption,
@@ -89,19 +114,19 @@ def run(
     server_url: ServerOption = "",
 ) -> None:
     """Let an agent do a task in a notebook."""
-    with _told(), _toolkit(notebook, kernel=kernel, lab=lab, server_url=server_url) as toolkit:
+    with _toolkit(notebook, kernel=kernel, lab=lab, server_url=server_url) as toolkit:
         _work(task, toolkit, model, prompt=prompt or None)
     if not server_url:
         _report(notebook)
 
 
-@app.command()
+@_command
 def lab(
     notebook: NotebookOption = Path("notebook.ipynb"),
     port: Annotated[int, typer.Option(help="TCP port; 0 for a free one.")] = 0,
 ) -> None:
     """Open a notebook in a JupyterLab that agents can join; Ctrl-C ends it and its kernels."""
-    with _told(), JupyterToolkit.launch(notebook, port=port) as toolkit:
+    with JupyterToolkit.launch(notebook, port=port) as toolkit:
         _show(toolkit.lab_url)
         server, _, token = toolkit.lab_url.partition("/lab/tree/")
         console.print(
@@ -115,16 +140,42 @@ def lab(
             threading.Event().wait()
 
 
-@app.command()
+@_command
+def doctor(
+    notebook: Annotated[
+        str, typer.Option("--notebook", "-n", help="Can it be written? A path, or one on the server.")
+    ] = "",
+    kernel: KernelOption = "",
+    server_url: Annotated[
+        str, typer.Option(help="A Jupyter server; JUPYTER_URL if left out. JUPYTER_TOKEN has its token.")
+    ] = "",
+    mcp_url: Annotated[str, typer.Option(help="A `langchain-jupyter serve` over HTTP; MCP_TOKEN has its token.")] = "",
+    model: ModelOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Find out what is wrong, and how to mend it. Starts a kernel for a moment; changes nothing.
+
+    Without options it looks at the packages and at the kernels of this machine, and at what the environment names.
+    The exit code is 1 if there is a problem.
+    """
+    case = Case(notebook=notebook, kernel=kernel, server_url=server_url, mcp_url=mcp_url, model=model)
+    found = asyncio.run(examine(case))
+    if as_json:
+        typer.echo(json.dumps([each.as_json() for each in found], indent=1))
+    else:
+        terminal.findings(found)
+    raise typer.Exit(1 if any(each.state == "problem" for each in found) else 0)
+
+
+@_command
 def tools(
     preset: Annotated[str, typer.Argument(help="notebook, interpreter, read_only or workspace.")] = "notebook",
     as_json: Annotated[bool, typer.Option("--json", help="In OpenAI's form.")] = False,
 ) -> None:
     """List the tools that a model gets."""
-    with _told():
-        many = preset == "workspace"
-        toolkit = JupyterToolkit(root=".") if many else JupyterToolkit("none.ipynb", tools=preset)
-        selected = toolkit.get_tools()
+    many = preset == "workspace"
+    toolkit = JupyterToolkit(root=".") if many else JupyterToolkit("none.ipynb", tools=preset)
+    selected = toolkit.get_tools()
     if as_json:
         typer.echo(json.dumps([convert_to_openai_tool(tool) for tool in selected], indent=1))
         return
@@ -132,42 +183,18 @@ def tools(
         console.print(f"[bold]{tool.name}[/] ({', '.join(tool.args)})\n    {escape(tool.description)}")
 
 
-@app.command()
+@_command
 def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists them.")] = "") -> None:
     """List the task prompts, or show one with the system prompt."""
-    with _told():
-        if name:
-            typer.echo(system_prompt(name, notebook="notebook.ipynb"))
-            return
+    if name:
+        typer.echo(system_prompt(name, notebook="notebook.ipynb"))
+        return
     for each in task_names():
         console.print(each)
 
 
-class _told:
-    """Errors of ours as one paragraph, without a stack trace."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, JupyterError):
-            Console(stderr=True).print(f"[red]Error:[/] {escape(str(error))}")
-            raise typer.Exit(1) from error
-
-
-def _plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose errors are told so."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        with _told():
-            command(*args, **options)
-
-    return run
-
-
-app.command()(_plainly(serve))
-app.command()(health)
+_command(serve)
+_command(health)
 
 
 @contextmanager
@@ -200,47 +227,10 @@ def _work(task: str, toolkit: JupyterToolkit, model: Any, *, prompt: str | None)
         from langchain_jupyter.agent import create_jupyter_agent
     except ImportError as error:
         raise MissingExtra("agents", "An agent") from error
-    try:
-        agent = create_jupyter_agent(model, toolkit, task=prompt)
-    except (ImportError, ValueError) as error:
-        if isinstance(error, JupyterError):
-            raise
-        raise UsageError(f"The model {model!r} cannot be used: {error}") from error
+    agent = create_jupyter_agent(model, toolkit, task=prompt)
     messages = {"messages": [("user", task)]}
     for mode, event in agent.stream(messages, stream_mode=["updates", "custom"]):
-        _tell(mode, event)
-
-
-def _tell(mode: str, event: Any) -> None:
-    if mode == "custom":
-        _tell_output(event)
-        return
-    for update in event.values():
-        for message in (update or {}).get("messages", ()):
-            _tell_message(message)
-
-
-def _tell_message(message: BaseMessage) -> None:
-    if isinstance(message, AIMessage):
-        if message.text:
-            console.print(f"\n{escape(message.text)}")
-        for call in message.tool_calls:
-            what = first_line(str(next(iter(call["args"].values()), "")), 70)
-            console.print(f"[cyan]●[/] [bold]{call['name']}[/] [dim]{escape(what)}[/]")
-    elif isinstance(message, ToolMessage):
-        color = "green" if message.status == "success" else "red"
-        console.print(f"  [{color}]{escape(message.text.partition(chr(10))[0])}[/]")
-
-
-def _tell_output(event: Mapping[str, Any]) -> None:
-    """What a running cell has printed since the last event."""
-    text = str(event.get("text", ""))
-    for output in event.get("outputs", ()):
-        pictures = [kind for kind in output.get("mime_types", ()) if kind.startswith("image/")]
-        text += f"[{pictures[0]}]\n" if pictures else str(output.get("text", ""))
-    lines = [line for line in text.splitlines() if line.strip()]
-    for line in lines[-_SHOWN:]:
-        console.print(f"    [dim]{escape(line[:110])}[/]")
+        terminal.tell(mode, event)
 
 
 def _report(notebook: Path) -> None:

@@ -27,7 +27,7 @@ LAYERS = [
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent", "studio", "deep"},
-    {"mcp", "cli", "demo"},
+    {"mcp", "cli", "demo", "doctor", "terminal"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
@@ -44,6 +44,7 @@ ONLY_IN = {
         "testing.py",
         "mcp/",
         "cli.py",
+        "terminal.py",
         "demo.py",
     ),
     "langchain": ("agent.py", "approvals.py", "middleware.py"),

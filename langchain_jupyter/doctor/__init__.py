@@ -1,0 +1,1 @@
+"""What is wrong with an installation, its kernels and its servers, and how to mend it."""
