@@ -17,8 +17,12 @@ PIP_INSTALL := -m pip --disable-pip-version-check -q -q install
 # Debian's installer, as root or through sudo.
 APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive apt-get
 
+# Most tests wait for kernels and servers most of the time: more of them at a time than there are cores.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PARALLEL := -n $(JOBS) --dist loadfile
+
 # What needs only Python.
-PYTEST := $(BIN)/python -m pytest -m "not browser and not servers"
+PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
 .PHONY: help demo test test-browser test-mcp test-servers test-more test-all check format bench test-wheel constraints clean
 

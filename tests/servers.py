@@ -19,14 +19,18 @@ from pydantic import SecretStr
 
 from langchain_jupyter.settings import ServerSettings
 
+_PORTS = range(20_000, 32_000)
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 30.0  # a hub stops its users' servers first
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """One that nobody listens on, below those that the system gives to whoever asks for any: they might come first."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Child:

@@ -73,7 +73,7 @@ async def test_death_is_noticed_and_told(kernel: LocalKernel) -> None:
 
 
 async def test_an_expression_has_no_value_and_says_so(kernel: LocalKernel) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found = await kernel.evaluate("$name")
 
     assert found is not None

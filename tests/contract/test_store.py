@@ -251,7 +251,7 @@ async def opened(place: Place) -> AsyncIterator[tuple[DocumentStore, NotebookDoc
 
 async def arrived(store: DocumentStore, document: NotebookDocument, expected: Notebook) -> None:
     """Wait until the document is as expected, as calls of a tool would: each refreshes first."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while cells(document) != expected["cells"] or document.metadata != expected["metadata"]:
             await store.refresh()
             await asyncio.sleep(0.01)

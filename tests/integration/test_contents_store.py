@@ -45,7 +45,7 @@ async def test_edits_outlive_a_server_that_is_away(bare: tuple[Child, Path], fil
         document = await store.open()
         proxy.refuse()
         document.set_source("one", "a = 2")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (said := await store.settle()):
                 await store.refresh()
         away = sources(file)

@@ -135,7 +135,7 @@ async def test_a_wrong_token_is_told_at_the_first_call(lab: LabServer, name: str
 
 async def test_a_server_that_is_not_there_is_told_at_the_first_call(name: str) -> None:
     async with JupyterToolkit(name, server_url="http://127.0.0.1:9") as live:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             with pytest.raises(OutOfReach, match=r"127\.0\.0\.1:9"):
                 await call(live, "get_notebook_info")
 

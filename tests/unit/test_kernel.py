@@ -19,7 +19,7 @@ async def taken(*messages: Message | KernelDied | ConnectionLost) -> list[Messag
     inbox: Inbox = asyncio.Queue()
     for message in messages:
         inbox.put_nowait(message)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [message async for message in until_idle(inbox)]
 
 

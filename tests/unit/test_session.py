@@ -83,7 +83,7 @@ def shown(text: str, display_id: str, msg_type: str = "display_data") -> Message
 
 @pytest.fixture(autouse=True)
 async def _bounded() -> AsyncIterator[None]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         yield
 
 
