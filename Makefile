@@ -21,6 +21,9 @@ APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive 
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(JOBS) --dist loadfile
 
+# The MCP SDK has two majors, and LangChain's clients of each do not share an environment.
+MCP2 := build/mcp2
+
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
@@ -35,25 +38,28 @@ demo: $(READY) ## Watch an agent analyse a data set in a new notebook
 test: $(READY) ## Run every test that needs only Python
 	@$(PYTEST)
 
-test-browser: $(READY) ## Run the tests that need a browser; installs Debian's Chromium where there is none
-	@command -v chromium >/dev/null || { echo "Installing Chromium ..."; $(APT) update -qq && $(APT) install -y -qq chromium >/dev/null; }
+test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browser; installs Debian's Chromium where there is none
 	@$(BIN)/python -m pytest -m browser
-
-# The MCP SDK has two majors, and LangChain's clients of each do not share an environment.
-MCP2 := build/mcp2
 
 test-mcp: $(READY) $(MCP2)/.ready ## Run MCP clients and servers of both majors of its SDK against each other
 	@$(BIN)/python -m pytest -m servers tests/integration/test_mcp_clients.py
 
-$(MCP2)/.ready: pyproject.toml constraints.txt
+test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways; installs them
+	@$(BIN)/python -m pytest $(PARALLEL) -m servers --ignore tests/integration/test_mcp_clients.py
+
+test-more: check build/chromium/.ready $(MCP2)/.ready build/servers/.ready test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
+	@$(BIN)/python -m pytest $(PARALLEL) -m "browser or servers"
+
+build/chromium/.ready:
+	@command -v chromium >/dev/null || { echo "Installing Chromium ..."; $(APT) update -qq && $(APT) install -y -qq chromium >/dev/null; }
+	@mkdir -p $(@D) && touch $@
+
+$(MCP2)/.ready: pyproject.toml constraints.txt | $(READY)
 	@echo "Making $(MCP2), with mcp 2 ..."
 	@mkdir -p build && $(BIN)/python -m venv --clear $(MCP2)
 	@grep -v '^mcp==' constraints.txt > $(MCP2)/constraints.txt
 	@$(MCP2)/bin/python $(PIP_INSTALL) -c $(MCP2)/constraints.txt -e '.[mcp]' 'mcp>=2,<3' 'langchain[mcp]'
 	@touch $@
-
-test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways; installs them
-	@$(BIN)/python -m pytest -m servers --ignore tests/integration/test_mcp_clients.py
 
 # Enterprise Gateway wants an older jupyter-client and jupyter-server than ours, so it has an environment of its own.
 build/servers/.ready: $(READY)
@@ -64,8 +70,6 @@ build/servers/.ready: $(READY)
 	@$(BIN)/python -m venv build/enterprise
 	@build/enterprise/bin/python $(PIP_INSTALL) jupyter_enterprise_gateway==3.3.0 ipykernel
 	@touch $@
-
-test-more: check test-browser test-mcp test-servers test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
 
 test-all: test test-more ## Run everything
 
