@@ -81,18 +81,22 @@ def script() -> list[Turn]:
     """What the scripted model says, turn by turn; its conclusion is made from what the cells have printed."""
     return [
         calls(tool_call("get_notebook_info"), text="First a look at the notebook."),
-        _documented(_INTRODUCTION, _LOAD),
-        _documented("## Is the data sound?", _QUALITY),
-        _documented("## What goes with progression?", _PLOT),
-        _documented("## How well can it be predicted?\n\nFive folds; a linear model against a forest.", _MODEL),
+        *_documented(_INTRODUCTION, _LOAD),
+        *_documented("## Is the data sound?", _QUALITY),
+        *_documented("## What goes with progression?", _PLOT),
+        *_documented("## How well can it be predicted?\n\nFive folds; a linear model against a forest.", _MODEL),
         calls(tool_call("append_execute_code_cell", source=_WEIGHTS)),
         _conclude,
         "The notebook holds the analysis: data, quality, two figures, two cross-validated models and a summary.",
     ]
 
 
-def _documented(markdown: str, code: str) -> AIMessage:
-    return calls(tool_call("append_markdown_cell", source=markdown), tool_call("append_execute_code_cell", source=code))
+def _documented(markdown: str, code: str) -> Sequence[AIMessage]:
+    """Two turns: the calls of one turn are made at the same time, and which comes first is not told."""
+    return (
+        calls(tool_call("append_markdown_cell", source=markdown)),
+        calls(tool_call("append_execute_code_cell", source=code)),
+    )
 
 
 def _conclude(messages: Sequence[BaseMessage]) -> AIMessage:

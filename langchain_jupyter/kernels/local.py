@@ -201,7 +201,8 @@ class LocalKernel:
             client.stop_channels()
         if manager is not None:
             with contextlib.suppress(ProcessLookupError):
-                await manager.shutdown_kernel(now=self._state == "busy")
+                # Asked politely while it starts, it prints the traceback of an interrupt on our stderr.
+                await manager.shutdown_kernel(now=self._state in ("starting", "busy"))
         self._remove_sockets()
 
     async def _watch(self, manager: AsyncKernelManager) -> None:

@@ -244,6 +244,18 @@ def test_no_kernel_outlives_an_interpreter_that_forgot_to_close(tmp_path: Path) 
     assert not Path(f"/proc/{done.stdout.strip()}").exists()
 
 
+def test_a_toolkit_that_is_closed_while_its_kernel_starts_prints_nothing(tmp_path: Path) -> None:
+    code = (
+        "from langchain_jupyter import JupyterToolkit\n"
+        "with JupyterToolkit('a.ipynb') as toolkit:\n"
+        "    {t.name: t for t in toolkit.get_tools()}['get_notebook_info'].invoke({})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_text_that_looks_like_a_fence_can_be_edited_as_it_was_shown(bench: Bench) -> None:
     cell = bench("append_markdown_cell", source="a <output> b").artifact["cell"]
     shown = bench("read_cell", cell=cell).text.split("\n")[2]
