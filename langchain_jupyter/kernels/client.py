@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
+from langchain_jupyter.kernels.conversation import GAVE_UP, SHUT_DOWN, Conversation
 from langchain_jupyter.kernels.kernel import Channel, Message
-from langchain_jupyter.models import KernelInfo, KernelState
+from langchain_jupyter.kernels.wire import Envelope, decode, encode, header
+from langchain_jupyter.models import KernelInfo
+
+logger = logging.getLogger(__name__)
 
 _WATCH_INTERVAL = 1.0
-_STOP_TIMEOUT = 10.0
+_QUIET = 5.0
+_RESTART_TIMEOUT = 120.0
 _DEFAULT = "python3"
-_CRASHED = "the kernel ended (out of memory?)."
-_SHUT_DOWN = "the kernel was shut down, by a person or because it was idle for long."
-
-_Inbox: TypeAlias = "asyncio.Queue[Message | OutOfReach | None]"
 
 
 class ClientKernel:
     """A `jupyter_kernel_client.JupyterKernelClient`, made by its user, as a kernel.
 
-    The client is synchronous: each of its calls has a thread. What it has started already stays; what is started here
-    ends with `close`, and its kernel too if the client started it.
+    Its WebSocket and its calls to the server are used; the client is synchronous, so each call has a thread. What it
+    has started already stays; what is started here ends with `close`, and its kernel too if the client started it. Its
+    user can go on using it meanwhile.
 
     It cannot do what `RemoteKernel` does:
-        - A line that breaks is not taken up again: the run ends with ConnectionLost.
-        - After the kernel or the line has ended, the client cannot be used again: `start` says so. Make a new one.
-        - A kernel that ends in a run is mostly noticed some seconds later, and one that ends between two runs with the
-          next. Where the server goes on saying `busy` it is not noticed: the run stays `running`. Whether it crashed or
-          was restarted by somebody is not told apart.
+        - A line that breaks is not taken up again: the run ends with ConnectionLost. After that, and after its kernel
+          was shut down, the client cannot be used again: `start` says so. Make a new one.
         - The notebook's session on the server is not used: people who open the notebook get another kernel, unless the
           client was given the `kernel_id` of theirs.
-        - Runs wait for each other, and output is slow: about 50 ms for `1+1`, and 5 MB/s.
         - It sends its token in the WebSocket's URL, which JupyterHub 5 and later refuse, and `Bearer` to REST, which
           Kernel Gateway and Enterprise Gateway refuse.
 
@@ -48,19 +48,17 @@ class ClientKernel:
         self._client = client
         self._path = path
         self._spec = _DEFAULT
-        self._language = ""
-        self._display_name = ""
-        self._state: KernelState = "not started"
-        self._started_here = False
-        self._end: OutOfReach | None = None
-        self._runs: set[_Run] = set()
+        self._started_here = self._gone = False
+        self._tap: _Tap | None = None
+        self._talk = Conversation(self._died)
         self._callbacks: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
 
     @property
     def info(self) -> KernelInfo:
-        state: KernelState = "busy" if self._runs and self._state == "idle" else self._state
-        return KernelInfo(self._spec, self._language, state, self._display_name)
+        language = str(self._talk.about.get("language_info", {}).get("name", "")).lower()
+        found = self._tap is not None and not self._started_here
+        return KernelInfo(self._spec, language, self._talk.shown, found=found)
 
     def prefer(self, spec: str) -> None:
         self._spec = spec or _DEFAULT
@@ -70,140 +68,123 @@ class ClientKernel:
 
     async def start(self) -> None:
         async with self._lock:
-            if self._end is not None:
-                raise KernelStartError(
-                    f"{self._end} A JupyterKernelClient cannot be used after that: make a new one, and a new toolkit."
-                )
-            if self._state == "not started":
+            if self._tap is None:
                 await self._start()
+            elif self._talk.end is not None:
+                await self._start_again(self._tap)
 
     async def restart(self) -> None:
-        """Stop the code first: the client would wait for ever for what a restarted kernel no longer says."""
         async with self._lock:
-            await self._stop(KernelDied("the kernel was restarted."))
-            await self._call(self._client.restart)
-            self._state = "idle"
+            self._talk.fail(KernelDied("the kernel was restarted."))
+            if self._tap is None:
+                await self._start()
+                return
+            self._talk.stop()
+            before = self._talk.forget_process()
+            try:
+                await self._call(self._client.restart, timeout=_RESTART_TIMEOUT)
+            except ConnectionLost as error:
+                self._talk.lose(error)
+                raise KernelStartError(f"The kernel did not restart: {error}") from error
+            await self._begin(self._tap, unlike=before)
 
     async def interrupt(self) -> None:
-        if self._runs:
+        if self._talk.shown == "busy":
             await self._call(self._client.interrupt)
+            self._talk.wake()
 
     async def close(self) -> None:
         async with self._lock:
-            if self._started_here and self._end is None:
-                with contextlib.suppress(KernelStartError):  # code that does not stop ends with its process
-                    await self._stop(KernelDied("the notebook was closed, and its kernel with it."))
-                await self._end_client()
-            for run in self._runs:
-                run.fail(ConnectionLost("The notebook was closed while it ran; the kernel runs on."))
-            self._state, self._started_here = "not started", False
+            ends = self._started_here and not self._gone and self._client._own_kernel
+            running = self._talk.pending
+            self._talk.fail(
+                KernelDied("the notebook was closed, and its kernel with it.")
+                if ends
+                else ConnectionLost("The notebook was closed while it ran; the kernel runs on.")
+            )
+            self._talk.stop()
+            if ends:
+                await self._end_kernel(running)
+            if self._tap is not None:
+                self._tap.close()
+                if self._started_here:
+                    # As its `stop` does, which waits 10 s until its thread has noticed that the line is closed.
+                    threading.Thread(target=self._tap.channels.stop_channels, daemon=True).start()
+            self._tap, self._talk.state, self._started_here = None, "not started", False
 
     def answer(self, text: str) -> None:
-        threading.Thread(target=self._channels.input, args=(text,), daemon=True).start()
+        self._talk.answer(text)
 
-    async def execute(
-        self, code: str, *, allow_stdin: bool = False, store_history: bool = True
-    ) -> AsyncIterator[Message]:
-        if self._state == "not started" or self._end is not None:
-            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
-        options = {"allow_stdin": allow_stdin, "store_history": store_history}
-        async for message in self._messages(code, options):
-            yield message
+    def execute(self, code: str, *, allow_stdin: bool = False, store_history: bool = True) -> AsyncIterator[Message]:
+        return self._talk.execute(code, allow_stdin=allow_stdin, store_history=store_history)
 
     async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
-        if self._state == "not started" or self._end is not None:
-            raise KernelDied("the kernel was not started.") if self._end is None else _copy(self._end)
-        if beside:
-            return None
-        options = {"silent": True, "user_expressions": {"value": expression}, "allow_stdin": False}
-        found: Mapping[str, Any] = {}
-        async for message in self._messages("", {**options, "store_history": False, "stop_on_error": False}):
-            if message.channel == "shell":
-                found = message.content["user_expressions"]["value"]
-        return found
-
-    async def _messages(self, code: str, options: Mapping[str, Any]) -> AsyncIterator[Message]:
-        run = _Run(self._client, code, options)
-        self._runs.add(run)
-        run.start()
-        watch = asyncio.create_task(self._watch())
-        try:
-            while (item := await run.inbox.get()) is not None:
-                if isinstance(item, OutOfReach):
-                    raise item
-                yield item
-        finally:
-            watch.cancel()
-            self._runs.discard(run)
+        return await self._talk.evaluate(expression, beside=beside)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
-        self._state = "starting"
         try:
             if not (self._client.has_kernel and self._channels.channels_running):
                 await self._call(self._client.start, name=self._spec, path=self._path or None)
                 self._started_here = True
             if not self._channels.channels_running:  # its `start` does not tell
                 raise ConnectionLost("The kernel client could not connect. Are its URL and token right?")
-            about = await self._call(lambda: self._client.kernel_info) or {}
+            await self._call(self._client.is_alive)
+            self._tap = _Tap(self._channels, receive=self._talk.receive, broke=self._broke)
+            await self._begin(self._tap)
         except OutOfReach as error:
-            self._state = "not started"
+            self._talk.state = "not started"
             raise KernelStartError(f"The kernel client did not start: {error}") from error
-        language = about.get("content", about).get("language_info", {})
-        self._language = str(language.get("name", "")).lower()
-        self._state = "idle"
 
-    async def _stop(self, why: OutOfReach) -> None:
-        """End what runs, and wait until its thread has the end.
+    async def _start_again(self, tap: _Tap) -> None:
+        """On the process that the server has put in the place of the one that ended."""
+        if self._gone or not tap.channels.channels_running:
+            raise KernelStartError(
+                f"{self._talk.end} A JupyterKernelClient cannot be used after that: make a new one, and a new toolkit."
+            )
+        await self._begin(tap, unlike=self._talk.forget_process())
 
-        Raises:
-            KernelStartError: The code does not stop.
-        """
-        runs = set(self._runs)
-        if not runs:
-            return
-        for run in runs:
-            run.fail(_copy(why))
-        await self._call(self._client.interrupt)
+    async def _begin(self, tap: _Tap, *, unlike: str = "") -> None:
+        talk = self._talk
+        talk.begin(tap)
+        talk.state = "starting"
+        busy = not unlike and self._client.execution_state == "busy"
+        if not busy:  # what is asked of a busy kernel waits until it is idle
+            await talk.answering(unlike)
+            busy = talk.shown == "busy"
+        talk.state = "busy" if busy else "idle"
+        talk.later(self._watch())
+
+    async def _end_kernel(self, running: bool) -> None:
         try:
-            async with asyncio.timeout(_STOP_TIMEOUT):
-                await asyncio.gather(*(run.ended.wait() for run in runs))
-        except TimeoutError as error:
-            raise KernelStartError("The code that runs does not stop, and the client cannot leave it.") from error
-
-    async def _end_client(self) -> None:
-        """As its `stop` does, which ends the kernel 10 s later, when its thread has noticed that the line is closed."""
-        channels = self._channels
-        if self._client._own_kernel:
+            if running:
+                await self._call(self._client.interrupt)  # code that runs holds up the end of the process
             await self._call(self._client._manager.shutdown_kernel, now=True)
-        threading.Thread(target=channels.stop_channels, daemon=True).start()
+        except ConnectionLost as error:
+            logger.warning("the kernel %s may run on: %s", self._client.id, error)
 
     async def _watch(self) -> None:
-        """Notice that a run will never end; the client does not."""
-        suspicion = 0
-        while self._end is None:
+        """Not every kernel tells that it is shut down: ask the server when a run is silent for long."""
+        while self._talk.end is None:
             await asyncio.sleep(_WATCH_INTERVAL)
-            if not self._channels.channels_running:
-                self._over(ConnectionLost("The line to the kernel broke while it ran."), "disconnected")
-                return
-            try:
-                alive = await self._call(self._client.is_alive)
-            except ConnectionLost:
-                continue  # the server may be slow; the line tells
-            if not alive:
-                self._over(KernelDied(_SHUT_DOWN), "dead")
-            suspicion = 0 if self._client.execution_state == "busy" else suspicion + 1
-            if suspicion > 1:
-                self._over(KernelDied(_CRASHED), "dead")
+            if self._talk.pending and self._talk.silence > _QUIET:
+                with contextlib.suppress(ConnectionLost):  # the server may be slow; the line tells
+                    await self._look()
 
-    def _over(self, error: OutOfReach, state: KernelState) -> None:
-        self._end, self._state = error, state
-        for run in self._runs:
-            run.fail(_copy(error))
-        if isinstance(error, KernelDied):
-            for callback in self._callbacks:
-                callback()
+    async def _look(self) -> None:
+        if not await self._call(self._client.is_alive):
+            self._talk.shut_down(SHUT_DOWN)
+        elif self._client.execution_state == "dead":
+            self._talk.shut_down(GAVE_UP)
+
+    def _broke(self) -> None:
+        self._talk.lose(ConnectionLost("The line to the kernel broke."))
+
+    def _died(self, replaced: bool) -> None:
+        self._gone = self._gone or not replaced
+        for callback in self._callbacks:
+            callback()
 
     @property
     def _channels(self) -> Any:
@@ -222,54 +203,91 @@ class ClientKernel:
             raise ConnectionLost(f"{type(error).__name__}: {error}") from error
 
 
-class _Run:
-    """One `execute_interactive`, in a daemon thread: if it hangs, the process can end all the same."""
+class _Tap:
+    """The client's WebSocket, which its user goes on using: what answers us comes to us alone, all else to both.
 
-    def __init__(self, client: Any, code: str, options: Mapping[str, Any]) -> None:
-        self.inbox: _Inbox = asyncio.Queue()
-        self.ended = asyncio.Event()
+    Its own way to run code is not used: it hears nothing of a kernel that ends, and waits for ever for one that did.
+
+    Args:
+        channels: The client's WebSocket client, connected.
+        receive: Told each message.
+        broke: Told that the line broke, though it may be there again.
+    """
+
+    def __init__(self, channels: Any, *, receive: Callable[[Envelope], None], broke: Callable[[], None]) -> None:
+        self.session = uuid.uuid4().hex
+        self.channels = channels
+        self._closed = False
+        self._socket = channels.kernel_socket
+        self._receive = receive
+        self._broke = broke
         self._loop = asyncio.get_running_loop()
-        self._over = False
-        self._client = client
-        self._code = code
-        self._options = options
+        self._sending = asyncio.Lock()
+        self._theirs = {name: getattr(self._socket, name) for name in ("on_message", "on_close", "on_open")}
+        self._ours = {"on_message": self._on_message, "on_close": self._on_close, "on_open": self._on_open}
+        for name, handler in self._ours.items():
+            setattr(self._socket, name, handler)
 
-    def start(self) -> None:
-        threading.Thread(target=self._work, daemon=True).start()
+    def header(self, msg_type: str) -> dict[str, Any]:
+        return header(msg_type, self.session)
 
-    def fail(self, error: OutOfReach) -> None:
-        """Nothing more comes, and that is why."""
-        self._put(error)
-        self._over = True
+    async def send(
+        self,
+        channel: Channel,
+        head: Mapping[str, Any],
+        content: Mapping[str, Any],
+        parent_header: Mapping[str, Any] | None = None,
+    ) -> None:
+        envelope = Envelope(channel, head, parent_header or {}, {}, content)
+        async with self._sending:
+            try:
+                await asyncio.to_thread(self._write, encode(envelope, self._subprotocol))
+            except Exception as error:  # whatever its library raises
+                raise ConnectionLost(f"The line to the kernel broke ({type(error).__name__}).") from error
 
-    def _work(self) -> None:
-        end: OutOfReach | None = None
+    def close(self) -> None:
+        """Leave the WebSocket as it was."""
+        self._closed = True
+        for name, handler in self._ours.items():
+            if getattr(self._socket, name) == handler:
+                setattr(self._socket, name, self._theirs[name])
+
+    # -- inside; what is called back is so in a thread of the client's --------------------------------------------
+
+    @property
+    def _subprotocol(self) -> str | None:
+        found: str | None = self._socket.sock.getsubprotocol()
+        return found
+
+    def _write(self, data: bytes | str) -> None:
+        if isinstance(data, str):
+            self._socket.send_text(data)
+        else:
+            self._socket.send_bytes(data)
+
+    def _on_message(self, socket: Any, data: bytes | str) -> None:
         try:
-            reply = self._client.execute_interactive(
-                self._code,
-                timeout=None,
-                output_hook=lambda message: self._tell("iopub", message),
-                stdin_hook=lambda message: self._tell("stdin", message),
-                **self._options,
-            )
-            self._tell("shell", reply)
-        except Exception as error:  # noqa: BLE001, it raises whatever its libraries do
-            end = ConnectionLost(f"The kernel client failed while it ran ({type(error).__name__}: {error}).")
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._finish, end)
+            envelope = decode(data, self._subprotocol)
+        except (ValueError, LookupError, TypeError):
+            self._theirs["on_message"](socket, data)
+            return
+        if envelope.parent_header.get("session") != self.session:
+            self._theirs["on_message"](socket, data)
+        self._tell(self._receive, envelope)
 
-    def _tell(self, channel: Channel, message: Mapping[str, Any]) -> None:
-        told = Message(channel, message["header"]["msg_type"], message["content"], message.get("metadata", {}))
-        self._loop.call_soon_threadsafe(self._put, told)
+    def _on_close(self, *arguments: Any) -> None:
+        self._theirs["on_close"](*arguments)
+        self._tell(self._broke)
 
-    def _finish(self, end: OutOfReach | None) -> None:
-        self._put(end)
-        self.ended.set()
+    def _on_open(self, socket: Any) -> None:
+        """The client has connected again; what came meanwhile is lost."""
+        self._theirs["on_open"](socket)
+        self._tell(self._broke)
 
-    def _put(self, item: Message | OutOfReach | None) -> None:
-        if not self._over:
-            self.inbox.put_nowait(item)
+    def _tell(self, what: Callable[..., None], *about: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+            self._loop.call_soon_threadsafe(self._deliver, what, *about)
 
-
-def _copy(error: OutOfReach) -> OutOfReach:
-    return type(error)(str(error))
+    def _deliver(self, what: Callable[..., None], *about: Any) -> None:
+        if not self._closed:
+            what(*about)

@@ -12,7 +12,8 @@ from langchain_jupyter.models import KernelInfo
 
 Channel: TypeAlias = Literal["shell", "iopub", "stdin", "control"]
 
-_SILENCE = 3.0
+SILENCE = 3.0
+UNFINISHED = "The end of its output was not heard: some may be missing. It was not run again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ async def until_idle(inbox: Inbox) -> AsyncIterator[Message]:
 
     They may come in either order. Where one of them has come and then nothing for three seconds, the other is lost:
     ipykernel sends no reply when it is interrupted between `execute_input` and the code, and ZeroMQ drops what a
-    publisher cannot get rid of.
+    publisher cannot get rid of; where that is the idle status, output may be missing too, and the last message says so.
 
     Raises:
         KernelDied, ConnectionLost: As the inbox says.
@@ -50,9 +51,11 @@ async def until_idle(inbox: Inbox) -> AsyncIterator[Message]:
     replied = idle = False
     while not (replied and idle):
         try:
-            async with asyncio.timeout(_SILENCE if replied or idle else None):
+            async with asyncio.timeout(SILENCE if replied or idle else None):
                 message = await inbox.get()
         except TimeoutError:
+            if not idle:
+                yield truncated(UNFINISHED)
             return
         if not isinstance(message, Message):
             raise message

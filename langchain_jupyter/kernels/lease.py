@@ -120,10 +120,24 @@ async def _start(
             "kernel": kernel,
         }
         made = await server.request("POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
-        return _named(made["kernel"], specs, ours=True, session=made["id"])
+        ours = _named(made["kernel"], specs, ours=True, session=made["id"])
+        return await _agreed(server, wanted, ours, specs)
     place = {"path": wanted.path} if wanted.path else {}
     made = await server.request("POST", "/api/kernels", json={**kernel, **place}, timeout=_START_TIMEOUT)
     return _named(made, specs, ours=True)
+
+
+async def _agreed(server: JupyterServer, wanted: Wanted, ours: Lease, specs: Mapping[str, Any]) -> Lease:
+    """The kernel that all use who opened the notebook at the same moment; ours is ended if it is not that one.
+
+    The server looks for a session and then makes one, and in between another client may do the same. Whoever comes to
+    the list later sees both, in the order in which they were made, and the first is the one that everybody finds.
+    """
+    session = await _session(server, wanted.path)
+    if session is None or session["id"] == ours.session or wanted.choice not in ("", session["kernel"]["name"]):
+        return ours
+    await give_back(server, ours)
+    return _named(session["kernel"], specs)
 
 
 def _in_use(kernel: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from langchain_jupyter.errors import (
     ServerRefused,
     ServerUnreachable,
 )
+from langchain_jupyter.kernels.conversation import SHUT_DOWN
 from langchain_jupyter.kernels.kernel import Channel
 from langchain_jupyter.kernels.wire import V1, Envelope, decode, encode, header
 from langchain_jupyter.servers.server import JupyterServer, WebSocket
@@ -27,7 +28,6 @@ _PATIENCE = 30.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 3.0
 _NOT_FOUND = 404
-SHUT_DOWN = "the kernel was shut down, by a person or because it was idle for long."
 
 
 class Line:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from langchain_jupyter.errors import ConnectionLost, OutOfReach
-from langchain_jupyter.kernels.kernel import Message, truncated
+from langchain_jupyter.kernels.kernel import SILENCE, UNFINISHED, Message, truncated
 from langchain_jupyter.kernels.wire import Envelope
 
 _UNHEARD = (
@@ -18,19 +18,23 @@ _UNSEEN = (
     "The line to the kernel broke as it was sent, and nothing was heard of it: whether it ran is not known. The kernel "
     "is idle, with its variables; nothing was run again."
 )
-_LATE = "The line to the kernel broke while it ran: output at its end may be missing. It was not run again."
 
 
 class Request:
     """What the kernel sends for one message id, to be iterated once; done after both the reply and the idle status.
 
+    Where one of these two has come, and then nothing for three seconds, the other may be lost.
+
     Args:
         msg_id: Of the request; parent of all that comes.
+        doubted: Told, once, that one of the two may be lost, to find out; if None, it is over then.
     """
 
-    def __init__(self, msg_id: str) -> None:
+    def __init__(self, msg_id: str, *, doubted: Callable[[], None] | None = None) -> None:
         self.msg_id = msg_id
         self.sender = ""
+        self._doubted = doubted
+        self._patience: float | None = SILENCE
         self._inbox: asyncio.Queue[Message | OutOfReach | None] = asyncio.Queue()
         self._replied = self._idle = self._heard = self._over = False
 
@@ -54,17 +58,29 @@ class Request:
 
     def give_up(self) -> None:
         """The kernel has answered what was asked later: what has not come is lost."""
-        if self._replied:
-            self.tell(truncated(_LATE))
+        if self._replied and not self._idle:
+            self.tell(truncated(UNFINISHED))
+        if self._replied or self._idle:
             self._end(None)
         else:
             self._end(ConnectionLost(_UNHEARD if self._heard else _UNSEEN))
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        while (item := await self._inbox.get()) is not None:
+        while (item := await self._next()) is not None:
             if isinstance(item, OutOfReach):
                 raise item
             yield item
+
+    async def _next(self) -> Message | OutOfReach | None:
+        try:
+            async with asyncio.timeout(self._patience if self._replied or self._idle else None):
+                return await self._inbox.get()
+        except TimeoutError:
+            if self._doubted is None:
+                return None
+            self._patience = None
+            self._doubted()
+            return await self._inbox.get()
 
     def _end(self, last: OutOfReach | None) -> None:
         if not self._over:

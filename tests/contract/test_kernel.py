@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,9 @@ from langchain_jupyter.servers.server import JupyterServer
 from tests.hub import Hub
 from tests.servers import Child
 
+_PATIENCE = 60
+"""Seconds; what a slow machine may need for the slowest of these tests, and then much more."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -32,26 +34,24 @@ class Case:
 
     Attributes:
         folder: Where its code runs.
-        noticed: Seconds within which the death of its process is noticed.
         beside: Whether it can evaluate an expression while code runs.
     """
 
     kernel: Kernel
     folder: Path
-    noticed: float
     beside: bool = True
 
 
 @asynccontextmanager
 async def local(folder: Path) -> AsyncIterator[Case]:
-    yield Case(LocalKernel(cwd=folder), folder, noticed=10)
+    yield Case(LocalKernel(cwd=folder), folder)
 
 
 @asynccontextmanager
 async def remote(lab: LabServer) -> AsyncIterator[Case]:
     folder = Path(tempfile.mkdtemp(dir=lab.root))
     server = JupyterServer(lab.settings)
-    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10)
+    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder)
     await server.close()
 
 
@@ -60,7 +60,7 @@ async def behind_hub(hub: Hub) -> AsyncIterator[Case]:
     settings = await hub.settings("contract")
     folder = Path(tempfile.mkdtemp(dir=hub.root / "contract"))
     server = JupyterServer(settings)
-    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10)
+    yield Case(RemoteKernel(server, path=f"{folder.name}/analysis.ipynb"), folder)
     await server.close()
 
 
@@ -69,7 +69,7 @@ async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
     server = JupyterServer(gateway.settings)
     subshells = gateway.command[0] == sys.executable  # Enterprise Gateway's environment has ipykernel 6
     kernel = RemoteKernel(server, path="analysis.ipynb")
-    yield Case(kernel, gateway.log.parent, noticed=10, beside=subshells)
+    yield Case(kernel, gateway.log.parent, beside=subshells)
     await server.close()
 
 
@@ -77,7 +77,7 @@ async def of_gateway(gateway: Child) -> AsyncIterator[Case]:
 async def client(lab: LabServer) -> AsyncIterator[Case]:
     folder = Path(tempfile.mkdtemp(dir=lab.root))
     theirs = JupyterKernelClient(server_url=lab.settings.url, token=lab.settings.token.get_secret_value())
-    yield Case(ClientKernel(theirs, path=f"{folder.name}/analysis.ipynb"), folder, noticed=10, beside=False)
+    yield Case(ClientKernel(theirs, path=f"{folder.name}/analysis.ipynb"), folder)
 
 
 IMPLEMENTATIONS = [
@@ -89,11 +89,6 @@ IMPLEMENTATIONS = [
     pytest.param((of_gateway, "enterprise_gateway"), id="enterprise_gateway", marks=pytest.mark.servers),
 ]
 """How a kernel is made, and the fixture of what runs it."""
-
-# A user's client does not always hear of a death: where the server goes on saying `busy`, nothing tells.
-tells_of_death = pytest.mark.parametrize(
-    "host", [each for each in IMPLEMENTATIONS if each.id != "client"], indirect=True
-)
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -117,7 +112,7 @@ def kernel(case: Case) -> Kernel:
 
 
 async def messages(kernel: Kernel, code: str, *, allow_stdin: bool = False) -> list[Message]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(_PATIENCE):
         return [message async for message in kernel.execute(code, allow_stdin=allow_stdin)]
 
 
@@ -145,29 +140,22 @@ async def test_two_runs_at_once_do_not_mix(kernel: Kernel) -> None:
     assert results == ["11", "22", "33", "44", "55"]
 
 
-@tells_of_death
 @pytest.mark.parametrize("death", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
-async def test_death_is_noticed_in_time_and_told(case: Case, death: str) -> None:
-    kernel = case.kernel
+async def test_death_is_noticed_and_told(kernel: Kernel, death: str) -> None:
     told = asyncio.Event()
     kernel.on_death(told.set)
     running = kernel.execute(f"import os, signal; print('bye', flush=True); {death}")
-    started = time.monotonic()
 
-    with pytest.raises(KernelDied):
-        async for _ in running:
-            pass
-    seconds = time.monotonic() - started
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(_PATIENCE):
+        with pytest.raises(KernelDied):
+            async for _ in running:
+                pass
         await told.wait()
 
-    assert seconds < case.noticed
     assert kernel.info.state == "dead"
 
 
-@tells_of_death
-async def test_a_dead_kernel_refuses_and_starts_again(case: Case) -> None:
-    kernel = case.kernel
+async def test_a_dead_kernel_refuses_and_starts_again(kernel: Kernel) -> None:
     with pytest.raises(KernelDied):
         await messages(kernel, "import os; os._exit(1)")
     with pytest.raises(KernelDied):
@@ -180,8 +168,8 @@ async def test_a_dead_kernel_refuses_and_starts_again(case: Case) -> None:
 
 async def test_an_interrupted_run_ends_and_the_next_one_works(kernel: Kernel) -> None:
     found = []
-    async with asyncio.timeout(30):
-        async for message in kernel.execute("import time\nprint('in', flush=True)\ntime.sleep(60)"):
+    async with asyncio.timeout(_PATIENCE):
+        async for message in kernel.execute("import time\nprint('in', flush=True)\ntime.sleep(600)"):
             found.append(message)
             if message.msg_type == "stream":
                 await kernel.interrupt()
@@ -190,9 +178,45 @@ async def test_an_interrupted_run_ends_and_the_next_one_works(kernel: Kernel) ->
     assert await value(kernel, "6 * 7") == "42"
 
 
+async def test_code_asleep_in_an_await_is_interrupted_too(kernel: Kernel) -> None:
+    found = []
+    async with asyncio.timeout(_PATIENCE):
+        async for message in kernel.execute("import asyncio\nprint('in', flush=True)\nawait asyncio.sleep(600)"):
+            found.append(message)
+            if message.msg_type == "stream":
+                await kernel.interrupt()
+
+    assert reply(found).content["status"] == "error"
+    assert await value(kernel, "6 * 7") == "42"
+
+
+LOSSY = """
+def lossy(stream, what, content=None, *args, session=get_ipython().kernel.session, **kwargs):
+    if what == "{msg_type}" and content.get("execution_state") in (None, "idle"):
+        del session.send
+        return {{"content": content}}
+    return type(session).send(session, stream, what, content, *args, **kwargs)
+
+get_ipython().kernel.session.send = lossy
+print("in")
+"""
+"""Makes the kernel lose the end of the run."""
+
+
+@pytest.mark.parametrize("msg_type", ["execute_reply", "status"])
+async def test_a_run_whose_end_the_kernel_loses_ends_and_the_next_one_works(kernel: Kernel, msg_type: str) -> None:
+    found = await messages(kernel, LOSSY.format(msg_type=msg_type))
+
+    kinds = [message.msg_type for message in found]
+    assert "stream" in kinds
+    assert ("execute_reply" in kinds, "truncated" in kinds) == ((False, False) if "reply" in msg_type else (True, True))
+    assert kernel.info.state == "idle"
+    assert await value(kernel, "6 * 7") == "42"
+
+
 async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:
     await messages(kernel, "x = 1")
-    running = kernel.execute("print('in', flush=True)\nimport time; time.sleep(60)")
+    running = kernel.execute("print('in', flush=True)\nimport time; time.sleep(600)")
     async for message in running:
         if message.msg_type == "stream":
             break
@@ -206,19 +230,16 @@ async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:
 
 
 async def test_input_that_nobody_answers_fails_at_once(kernel: Kernel) -> None:
-    started = time.monotonic()
-
     found = await messages(kernel, "input('name? ')")
 
     assert reply(found).content["ename"] == "StdinNotImplementedError"
-    assert time.monotonic() - started < 10
     assert await value(kernel, "6 * 7") == "42"
 
 
 @pytest.mark.parametrize("ask", ["input", "__import__('getpass').getpass"])
 async def test_input_is_asked_for_and_answered(kernel: Kernel, ask: str) -> None:
     found = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(_PATIENCE):
         async for message in kernel.execute(f"{ask}('name? ')", allow_stdin=True):
             found.append(message)
             if message.msg_type == "input_request":
@@ -252,13 +273,13 @@ async def test_nothing_is_left_after_close(kernel: Kernel) -> None:
 
 
 async def test_closing_ends_what_runs(kernel: Kernel) -> None:
-    running = kernel.execute("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    running = kernel.execute("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
     async for message in running:
         if message.msg_type == "stream":
             process = Path("/proc") / message.content["text"].strip()
             break
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(_PATIENCE):
         await kernel.close()
     await running.aclose()
 
@@ -274,7 +295,7 @@ async def test_an_expression_is_evaluated_without_a_trace(kernel: Kernel) -> Non
     await messages(kernel, "x = 41")
     before = await value(kernel, "len(In), sorted(k for k in globals() if not k.startswith('_'))")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(_PATIENCE):
         found = await kernel.evaluate("x + 1")
         wrong = await kernel.evaluate("y")
 
@@ -288,12 +309,12 @@ async def test_an_expression_is_evaluated_without_a_trace(kernel: Kernel) -> Non
 
 async def test_an_expression_is_evaluated_while_code_runs_or_not_at_all(case: Case) -> None:
     kernel = case.kernel
-    running = kernel.execute("x = 41\nprint('in', flush=True)\nimport time; time.sleep(60)")
+    running = kernel.execute("x = 41\nprint('in', flush=True)\nimport time; time.sleep(600)")
     async for message in running:
         if message.msg_type == "stream":
             break
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(_PATIENCE):
         found = [await kernel.evaluate(f"x + {n}", beside=True) for n in (1, 2)]
         await kernel.interrupt()
         rest = [message async for message in running]
@@ -304,8 +325,7 @@ async def test_an_expression_is_evaluated_while_code_runs_or_not_at_all(case: Ca
     assert await value(kernel, "x") == "41"
 
 
-@tells_of_death
 async def test_a_kernel_that_ends_meanwhile_evaluates_nothing(kernel: Kernel) -> None:
     with pytest.raises(KernelDied):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_PATIENCE):
             await kernel.evaluate("__import__('os')._exit(1)")

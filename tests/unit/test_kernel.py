@@ -8,7 +8,7 @@ import pytest
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied
 from langchain_jupyter.kernels import kernel as kernel_module
-from langchain_jupyter.kernels.kernel import Inbox, Message, until_idle
+from langchain_jupyter.kernels.kernel import UNFINISHED, Inbox, Message, truncated, until_idle
 from langchain_jupyter.testing import iopub, printed
 
 REPLY = Message("shell", "execute_reply", {"status": "ok"})
@@ -30,11 +30,16 @@ async def test_both_reply_and_idle_end_it_in_either_order(ending: tuple[Message,
     assert found == [BUSY, printed("x"), *ending]
 
 
-@pytest.mark.parametrize("only", [REPLY, IDLE], ids=["reply", "idle"])
-async def test_where_the_other_never_comes_silence_ends_it(only: Message, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_module, "_SILENCE", 0.01)
+async def test_where_no_reply_comes_silence_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_module, "SILENCE", 0.01)
 
-    assert await taken(BUSY, only) == [BUSY, only]
+    assert await taken(BUSY, IDLE) == [BUSY, IDLE]
+
+
+async def test_where_idle_never_comes_silence_ends_it_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_module, "SILENCE", 0.01)
+
+    assert await taken(BUSY, REPLY) == [BUSY, REPLY, truncated(UNFINISHED)]
 
 
 @pytest.mark.parametrize("fault", [KernelDied("gone"), ConnectionLost("broken")])
