@@ -13,6 +13,7 @@ from langchain_jupyter.servers.lab import LabServer
 from tests import gateways
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server
+from tests.serving import Served, served
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,16 @@ def lab(jupyter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     asyncio.run(lab.start())
     yield lab
     asyncio.run(lab.close())
+
+
+@pytest.fixture(scope="session")
+def mcp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An MCP server over HTTP, with sessions and a token, on one notebook, that the whole test run shares.
+
+    A test that ends its server, or gives it options, starts one of its own.
+    """
+    with served(tmp_path_factory.mktemp("mcp") / "notebook.ipynb") as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

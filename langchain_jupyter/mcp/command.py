@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,14 +115,16 @@ def health(
     watch: Annotated[float, typer.Option(help="Ask again every so many seconds, until you stop it.")] = 0.0,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 5.0,
 ) -> None:
-    """Ask a server how it is; the exit code is 0 if it is healthy."""
-    with httpx.Client(timeout=timeout) as client:
+    """Ask a server how it is; the exit code is 0 if it was healthy when last asked."""
+    healthy = False
+    with httpx.Client(timeout=timeout) as client, suppress(KeyboardInterrupt):
         while True:
             healthy, line = _asked(client, url.rstrip("/"))
             typer.echo(f"{time.strftime('%H:%M:%S')} {line}" if watch else line)
             if not watch:
-                raise typer.Exit(0 if healthy else 1)
+                break
             time.sleep(watch)
+    raise typer.Exit(0 if healthy else 1)
 
 
 def _asked(client: httpx.Client, url: str) -> tuple[bool, str]:

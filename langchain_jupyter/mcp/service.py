@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -53,14 +54,29 @@ class Binding:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            listening = socket.socket(family, kind, protocol)
+        except OSError as error:
+            raise SettingsError(
+                f"There is no address {self.host!r} to listen on: {error.strerror or error}."
+            ) from error
+        listening = socket.socket(family, kind, protocol)
+        try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
         except OSError as error:
+            listening.close()
             raise SettingsError(
-                f"Cannot listen on {self.host} port {self.port}: {error.strerror or error}. Choose another with --port."
+                f"Cannot listen on {self.host} port {self.port}: {error.strerror}. {_advice(error)}"
             ) from error
         return listening
+
+
+def _advice(error: OSError) -> str:
+    """What helps against a socket that cannot listen."""
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "Give an address of this machine with --host, such as 127.0.0.1 or 0.0.0.0."
+    if error.errno == errno.EACCES:
+        return "Ports below 1024 are the administrator's; choose another with --port."
+    return "Choose another with --port, or 0 for any that is free."
 
 
 async def serve_http(

@@ -174,20 +174,23 @@ def test_stdio_ends_in_order_at_a_signal_and_at_the_end_of_input(tmp_path: Path)
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
     ]
-    for name, signalled in (("signal", True), ("input", False)):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        with subprocess.Popen([*command, str(tmp_path / f"{name}.ipynb")], **pipes) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with (
+        subprocess.Popen([*command, str(tmp_path / "signal.ipynb")], **pipes) as signalled,
+        subprocess.Popen([*command, str(tmp_path / "input.ipynb")], **pipes) as ended,
+    ):
+        answers = {}
+        for process in (signalled, ended):
             process.stdin.writelines(f"{json.dumps(message)}\n" for message in messages)
             process.stdin.flush()
-            answers = [json.loads(process.stdout.readline()) for _ in range(2)]
-            if signalled:
-                process.terminate()
-            else:
-                process.stdin.close()
-            assert process.wait(30) == 0
-        assert "kept" in text_of(answers[1]["result"])
+        for process in (signalled, ended):
+            answers[process] = [json.loads(process.stdout.readline()) for _ in range(2)]
+        signalled.terminate()
+        ended.stdin.close()
+        assert (signalled.wait(60), ended.wait(60)) == (0, 0)
+
+    for process, name in ((signalled, "signal"), (ended, "input")):
+        assert "kept" in text_of(answers[process][1]["result"])
         cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
         assert cells[0].outputs[0].text == "kept\n"
 

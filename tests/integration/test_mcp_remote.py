@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,12 @@ from langchain_jupyter.errors import ServerError, ServerRefused, ServerUnreachab
 from langchain_jupyter.mcp.remote import McpToolkit
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
 from tests.mcp_client import SHOW, SLOW
-from tests.serving import TOKEN, Served, served
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("remote") / "notebook.ipynb") as process:
-        yield process
+from tests.serving import TOKEN, Served, balancer, served
 
 
 @pytest.fixture
-async def toolkit(server: Served) -> AsyncIterator[McpToolkit]:
-    async with await JupyterToolkit.from_mcp(f"{server.url}/mcp", token=TOKEN) as toolkit:
+async def toolkit(mcp_server: Served) -> AsyncIterator[McpToolkit]:
+    async with await JupyterToolkit.from_mcp(f"{mcp_server.url}/mcp", token=TOKEN) as toolkit:
         yield toolkit
 
 
@@ -48,13 +43,16 @@ async def test_images_errors_and_artifacts_arrive_sync_and_async(toolkit: McpToo
     assert (raised.status, raised.artifact["structured_content"]["status"]) == ("success", "error")
 
 
-async def test_all_calls_go_over_one_session(toolkit: McpToolkit, server: Served) -> None:
-    called(toolkit, "get_notebook_info")
-    before = len(server.log)
+async def test_all_calls_go_over_one_session(mcp_server: Served) -> None:
+    async with (
+        balancer(mcp_server) as between,
+        await JupyterToolkit.from_mcp(f"{between.url}/mcp", token=TOKEN) as toolkit,
+    ):
+        for _ in range(3):
+            await asyncio.to_thread(called, toolkit, "get_notebook_info")
 
-    called(toolkit, "get_notebook_info")
-
-    assert len(server.log) == before + 1  # one line for the call, none for a session
+    assert between.asked.count(b'"tools/call"') == 3
+    assert between.asked.count(b'"initialize"') == 1
 
 
 async def test_a_graph_names_its_calls_and_hears_what_cells_print(toolkit: McpToolkit) -> None:
@@ -91,17 +89,18 @@ async def test_a_server_that_is_started_anew_is_found_again(tmp_path: Path) -> N
         called(toolkit, "append_markdown_cell", source="before")
     with pytest.raises(ServerUnreachable):
         called(toolkit, "get_notebook_info")
-    with served(notebook, "--port", str(port)):
+    with served(notebook, "--port", str(port)) as second:
+        assert second.url == first.url
         listing = called(toolkit, "read_all_cells").text
         await toolkit.aclose()
 
     assert "before" in listing
 
 
-async def test_who_cannot_be_reached_is_said(server: Served) -> None:
+async def test_who_cannot_be_reached_is_said(mcp_server: Served) -> None:
     with pytest.raises(ServerRefused, match="does not accept the token: 401"):
-        await JupyterToolkit.from_mcp(f"{server.url}/mcp", token="wrong")
+        await JupyterToolkit.from_mcp(f"{mcp_server.url}/mcp", token="wrong")
     with pytest.raises(ServerUnreachable, match="Nobody answers at http"):
         await JupyterToolkit.from_mcp("http://127.0.0.1:9/mcp")
     with pytest.raises(ServerError, match="answered 404"):
-        await JupyterToolkit.from_mcp(server.url, token=TOKEN)
+        await JupyterToolkit.from_mcp(mcp_server.url, token=TOKEN)

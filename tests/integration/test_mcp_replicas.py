@@ -3,66 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import nbformat
+import pytest
 
 from langchain_jupyter.servers.lab import LabServer
-from tests.serving import Served, served, text_of
+from tests.serving import Served, balancer, served, text_of, until, waiting
 
-SLOW = """import time
-open('ran.txt', 'a').write('x')
-print('begun', flush=True)
-time.sleep({seconds})
-print('finished')"""
+SHARED, ALONE = "replicas/shared.ipynb", "replicas/alone.ipynb"
 
 
 @contextmanager
-def replica(lab: LabServer, notebook: str, *options: str) -> Iterator[Served]:
-    """A stateless server on a notebook of the lab, as the guide's variables and our Kubernetes manifests start it."""
+def replica(lab: LabServer, *options: str, notebook: str = SHARED) -> Iterator[Served]:
+    """A stateless server on a notebook in the lab, as the guide's variables and our Kubernetes manifests start it."""
     token = lab.settings.token.get_secret_value()
     server = {"ROOM_URL": lab.settings.url, "RUNTIME_URL": lab.settings.url, "JUPYTER_TOKEN": token}
     with served("", "--stateless", *options, ROOM_ID=notebook, **server) as process:
         yield process
 
 
-@asynccontextmanager
-async def balancer(*servers: Served) -> AsyncIterator[str]:
-    """The address of a proxy that sends each connection to the next server."""
-    turns = itertools.cycle(int(httpx.URL(server.url).port or 0) for server in servers)
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", next(turns))
-        await asyncio.gather(carry(reader, back), carry(there, writer))
-
-    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with proxy:
-        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+@pytest.fixture(scope="module", autouse=True)
+def notebooks(lab: LabServer) -> None:
+    """The notebooks, on the server."""
+    (lab.root / "replicas").mkdir()
+    for name in (SHARED, ALONE):
+        nbformat.write(nbformat.v4.new_notebook(), lab.root / name)
 
 
-def a_notebook(lab: LabServer, name: str) -> str:
-    (lab.root / name).mkdir()
-    nbformat.write(nbformat.v4.new_notebook(), lab.root / name / "a.ipynb")
-    return f"{name}/a.ipynb"
+@pytest.fixture(scope="module")
+def pair(notebooks: None, lab: LabServer) -> Iterator[tuple[Served, Served]]:
+    with replica(lab) as first, replica(lab) as second:
+        yield first, second
+
+
+class Slow:
+    """A cell that runs until it may end, and leaves a mark each time that it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._gate, self._mark = folder / "gate", folder / "ran.txt"
+        self.source = f"open({str(self._mark)!r}, 'a').write('x')\n{waiting(self._gate)}"
+
+    def end(self) -> None:
+        self._gate.touch()
+
+    @property
+    def runs(self) -> int:
+        return len(self._mark.read_text())
+
+    def has_begun(self, server: Served) -> bool:
+        return "\nbegun" in call(server, "read_all_cells", find=str(self._gate))
 
 
 def call(server: Served, tool: str, *, key: str = "", **arguments: Any) -> str:
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
-    with server.client() as http:
-        answer = http.post("/mcp", json=message, headers={"Idempotency-Key": key} if key else {}).json()
-    return text_of(answer["result"])
+    return text_of(server.call(tool, headers={"Idempotency-Key": key} if key else None, **arguments))
 
 
 def reference(text: str) -> str:
@@ -71,68 +70,86 @@ def reference(text: str) -> str:
     return found[1]
 
 
-async def test_calls_that_alternate_between_replicas_see_one_notebook_and_one_kernel(lab: LabServer) -> None:
-    notebook = a_notebook(lab, "alternating")
-    with replica(lab, notebook) as first, replica(lab, notebook) as second:
-        async with balancer(first, second) as url:
-            told = []
-            for step in range(6):
-                source = "total = 1" if step == 0 else "total += 1\ntotal"
-                message = {"name": "append_execute_code_cell", "arguments": {"source": source}}
-                request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": message}
-                async with httpx.AsyncClient(base_url=url, headers=first.headers, timeout=60) as http:
-                    told.append(text_of((await http.post("/mcp", json=request)).json()["result"]))
-            shown = await asyncio.to_thread(call, second, "read_all_cells")
-        counts = [sum("append_execute_code_cell" in line for line in each.log) for each in (first, second)]
+async def test_calls_that_alternate_between_replicas_see_one_notebook_and_one_kernel(
+    pair: tuple[Served, Served],
+) -> None:
+    first, second = pair
+    before = [len(each.log) for each in pair]
+    told = []
+    async with balancer(first, second) as between:
+        for step in range(6):
+            source = "total = 1" if step == 0 else "total += 1\ntotal"
+            message = {"name": "append_execute_code_cell", "arguments": {"source": source}}
+            request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": message}
+            async with httpx.AsyncClient(base_url=between.url, headers=first.headers, timeout=60) as http:
+                told.append(text_of((await http.post("/mcp", json=request)).json()["result"]))
+    shown = await asyncio.to_thread(call, second, "read_all_cells")
 
-    assert counts == [3, 3]
+    def answered() -> list[int]:
+        """By each; the last line of a log may still be on its way."""
+        lines = (each.log[start:] for each, start in zip(pair, before, strict=True))
+        return [sum("append_execute_code_cell" in line for line in log) for log in lines]
+
+    until(lambda: answered() == [3, 3])
+    counts = [int(re.search(r"\[(\d+)\]", text)[1]) for text in told]  # type: ignore[index]
+    assert counts == list(range(counts[0], counts[0] + 6))
     assert "\n6\n" in told[-1]
     assert shown.count("total += 1") == 5
-    assert [f"[{number}]" in text.partition("\n")[0] for number, text in enumerate(told, 1)] == [True] * 6
 
 
-async def test_the_other_replica_tells_of_an_execution_and_does_not_run_it_again(lab: LabServer) -> None:
-    notebook = a_notebook(lab, "elsewhere")
-    source = SLOW.format(seconds=4)
-    with replica(lab, notebook) as first, replica(lab, notebook) as second:
-        left = call(first, "append_execute_code_cell", key="k1", source=source, timeout=1)
-        again = call(second, "append_execute_code_cell", key="k1", source=source, timeout=0.1)
-        ended = call(second, "wait_for_execution", execution=reference(left), timeout=30)
+def test_the_other_replica_tells_of_an_execution_and_does_not_run_it_again(
+    pair: tuple[Served, Served], tmp_path: Path
+) -> None:
+    first, second = pair
+    slow = Slow(tmp_path)
+
+    left = call(first, "append_execute_code_cell", key="k1", source=slow.source, timeout=1)
+    again = call(second, "append_execute_code_cell", key="k1", source=slow.source, timeout=0.1)
+    slow.end()
+    ended = call(second, "wait_for_execution", execution=reference(left), timeout=60)
 
     assert reference(left) == reference(again)
     assert " ok " in ended.partition("\n")[0]
     assert "finished" in ended
-    assert (lab.root / "elsewhere" / "ran.txt").read_text() == "x"
+    assert slow.runs == 1
 
 
-async def test_when_a_replica_is_killed_in_mid_cell_the_other_tells_what_is_known(lab: LabServer) -> None:
-    notebook = a_notebook(lab, "killed")
-    source = SLOW.format(seconds=6)
-    with replica(lab, notebook) as first, replica(lab, notebook) as second:
-        call(second, "get_notebook_info")
-        left = call(first, "append_execute_code_cell", key="k1", source=source, timeout=1)
-        first.process.kill()
-        first.process.wait()
+def test_when_a_replica_is_killed_in_mid_cell_the_other_tells_what_is_known(
+    lab: LabServer, pair: tuple[Served, Served], tmp_path: Path
+) -> None:
+    _, second = pair
+    slow = Slow(tmp_path)
+    with replica(lab) as victim:
+        left = call(victim, "append_execute_code_cell", key="k2", source=slow.source, timeout=1)
+        until(lambda: slow.has_begun(second))
+        victim.process.kill()
+        victim.process.wait()
+
         running = call(second, "wait_for_execution", execution=reference(left), timeout=0.1)
-        ended = call(second, "wait_for_execution", execution=reference(left), timeout=30)
-        again = call(second, "append_execute_code_cell", key="k1", source=source)
+        slow.end()
+        ended = call(second, "wait_for_execution", execution=reference(left), timeout=60)
+        again = call(second, "append_execute_code_cell", key="k2", source=slow.source)
 
     assert " running " in running.partition("\n")[0]
     assert "begun" in running
     assert " lost " in ended.partition("\n")[0]  # the reply went to the one that was killed
     assert "nothing was run again" in again
     assert "finished" in again
-    assert (lab.root / "killed" / "ran.txt").read_text() == "x"
+    assert slow.runs == 1
 
 
-async def test_a_replica_that_is_stopped_leaves_its_cell_running_on_the_server(lab: LabServer) -> None:
-    notebook = a_notebook(lab, "stopped")
-    with replica(lab, notebook, "--grace", "7") as first:
-        left = call(first, "append_execute_code_cell", source=SLOW.format(seconds=8) + "\nkept = 'kept'", timeout=1)
+def test_a_replica_that_is_stopped_leaves_its_cell_running_on_the_server(lab: LabServer, tmp_path: Path) -> None:
+    slow = Slow(tmp_path)
+    with (
+        replica(lab, "--grace", "7", notebook=ALONE) as first,
+        replica(lab, notebook=ALONE) as next_one,
+    ):
+        left = call(first, "append_execute_code_cell", source=f"{slow.source}\nkept = 'kept'", timeout=1)
+        until(lambda: slow.has_begun(first))
         assert first.stop() == 0
-    with replica(lab, notebook) as second:
-        ended = call(second, "wait_for_execution", execution=reference(left), timeout=30)
-        kept = call(second, "run_code", code="kept")
+        slow.end()
+        ended = call(next_one, "wait_for_execution", execution=reference(left), timeout=60)
+        kept = call(next_one, "run_code", code="kept")
 
     assert " ok " in ended.partition("\n")[0]
     assert "finished" in ended
