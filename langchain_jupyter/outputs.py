@@ -5,15 +5,21 @@ Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_jupyter.models import Output
+from langchain_jupyter.streams import StreamText
 
-_CONTROL = re.compile(r"(\r+\n|\r|\n|\x08|\x1b\[\d*[AK])")
-_SPECIAL = re.compile(r"[\r\x08]|\x1b\[\d*[AK]")
+PER_RUN = 10_000_000
+OUTPUTS_PER_RUN = 2_000
+
+_NUMBER = 8
+_PIECE = 1_000_000
+_END_SHARE = 8
+_END = 100_000
+_END_COUNT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +31,40 @@ class OutputChange:
         text: To be appended to the last of them, a stream.
         added: Outputs that follow.
         rewritten: Something that stood there has changed; only `everything` is right.
+        size: Characters that are written for it.
     """
 
     standing: int
     text: str
     added: Sequence[Output]
     rewritten: bool
+    size: int
     _everything: Callable[[], list[Output]]
 
     @property
     def everything(self) -> list[Output]:
-        """All outputs as they are now."""
+        """All outputs that can be taken now."""
         return self._everything()
+
+
+class _Bundle:
+    """An output that is not a stream.
+
+    Attributes:
+        output: As nbformat has it.
+        display: The id that it was displayed under; "" for none.
+        position: Among the outputs; -1 at the end of what is too much.
+        size: Characters of it.
+    """
+
+    def __init__(self, output: dict[str, Any], display: str = "") -> None:
+        self.output = output
+        self.display = display
+        self.position = -1
+        self.size = _size(output)
+
+
+_Item: TypeAlias = StreamText | _Bundle
 
 
 class Outputs:
@@ -44,17 +72,36 @@ class Outputs:
 
     Adjacent streams of one name are joined, with `\r`, `\b`, erase-line and cursor-up applied as a terminal would;
     `clear_output(wait=True)` takes effect with the next output; a display that is updated changes in its place.
+
+    Where there is more than is kept, the beginning stays, then comes a note, then the end of it: its last 100,000
+    characters and 20 outputs at least, or an eighth of the limits if that is less. While the code runs the end changes
+    all the time: `items` has it, `take` gives it after `finish`.
+
+    Args:
+        size: Characters that are kept, base64 counted.
+        count: Outputs that are kept.
     """
 
-    def __init__(self) -> None:
-        self._items: list[_Stream | dict[str, Any]] = []
-        self._displays: dict[str, list[int]] = {}
+    def __init__(self, *, size: int = PER_RUN, count: int = OUTPUTS_PER_RUN) -> None:
+        self._limits = size, count
         self._clear_pending = False
-        self._seen = 0
         self._rewritten = False
+        self._begin()
 
-    def __len__(self) -> int:
-        return len(self._items)
+    def _begin(self) -> None:
+        size, count = self._limits
+        end = min(size // _END_SHARE, _END), min(count // _END_SHARE, _END_COUNT)
+        self._end = _End(*end)
+        self._most = size - 2 * end[0], count - end[1]
+        self._items: list[_Item] = []
+        self._displays: dict[str, list[_Bundle]] = {}
+        self._size = self._seen = self._updates_lost = 0
+        self._full = self._finished = False
+
+    @property
+    def size(self) -> int:
+        """Characters that are kept now."""
+        return self._size + self._end.size
 
     def begin_with(self, outputs: Sequence[Output]) -> None:
         """Go on from outputs that stand in the cell already: an earlier process wrote them."""
@@ -62,7 +109,7 @@ class Outputs:
             if output["output_type"] == "stream":
                 self._write(output["name"], output["text"])
             else:
-                self._items.append(dict(output))
+                self._add(_Bundle(dict(output)))
         self.take()
 
     def feed(self, msg_type: str, content: Mapping[str, Any]) -> bool:
@@ -89,142 +136,220 @@ class Outputs:
             self._clear()
         if build is None:
             self._write(content["name"], clean(content["text"]))
-            return True
-        self._items.append(clean(build(content)))
-        if display_id := display_of(content):
-            self._displays.setdefault(display_id, []).append(len(self._items) - 1)
+        else:
+            self._add(_Bundle(clean(build(content)), display_of(content) or ""))
         return True
+
+    def finish(self) -> None:
+        """Nothing more comes: what was kept of the end can be taken."""
+        if self._finished or not self._full:
+            return
+        self._finished = True
+        self._note(self._end.lost)
+        for item in self._end.items:
+            if isinstance(item, StreamText):
+                self._print(item.name, item.text())
+            else:
+                self._keep(item)
+        self._end.items.clear()
+        self._end.size = 0
 
     @property
     def displays(self) -> Mapping[str, Sequence[int]]:
         """Positions of the outputs that were displayed under each display id."""
-        return self._displays
+        return {name: [bundle.position for bundle in bundles] for name, bundles in self._displays.items()}
+
+    @property
+    def left_out(self) -> str:
+        """What was left out, and why; empty if nothing was."""
+        size, count = self._limits
+        kept = f"Of one run {size:,} characters and {count:,} outputs are kept."
+        if self._full:
+            return f"{self._end.lost} {kept}"
+        return f"{_plural(self._updates_lost, 'update')} of displays left out. {kept}" if self._updates_lost else ""
 
     def items(self) -> list[Output]:
         """The nbformat outputs as they are now."""
-        return [_plain(item) for item in self._items]
+        items = self._standing()
+        if not self._full or self._finished:
+            return items
+        items[-1] = {**items[-1], "text": f"{items[-1]['text']}[{self._end.lost}]\n"}
+        return [*items, *map(_plain, self._end.items)]
 
     def take(self) -> OutputChange | None:
         """What came since the last call; None if nothing did."""
         standing, added = self._seen, self._items[self._seen :]
         before = self._items[standing - 1] if standing else None
         text, rewritten = "", self._rewritten
-        if isinstance(before, _Stream):
+        if isinstance(before, StreamText):
             text, changed = before.take()
             rewritten = rewritten or changed
         for item in added:
-            if isinstance(item, _Stream):
+            if isinstance(item, StreamText):
                 item.take()
         self._seen, self._rewritten = len(self._items), False
         if not (added or text or rewritten):
             return None
-        return OutputChange(standing, text, [_plain(item) for item in added], rewritten, self.items)
+        size = self._size if rewritten else len(text) + sum(item.size for item in added)
+        return OutputChange(standing, text, [_plain(item) for item in added], rewritten, size, self._standing)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _standing(self) -> list[Output]:
+        return [_plain(item) for item in self._items]
 
     def _write(self, name: str, text: str) -> None:
+        at = 0
+        while at < len(text) and not self._full:  # in pieces, or a gigabyte is gone through for its beginning
+            following = _following(text, at)
+            self._write_piece(name, text[at:following])
+            at = following
+        if at < len(text):
+            self._end.write(name, text, at)
+
+    def _write_piece(self, name: str, text: str) -> None:
+        size, count = self._most
+        if not self._full and len(self._items) == count and self._last_name != name:
+            self._fill()
+        if self._full:
+            self._end.write(name, text)
+            return
+        last = self._print(name, text)
+        if (surplus := self._size - size) > 0:
+            rest = last.cut(max(last.size - surplus, 0))
+            self._size -= len(rest)
+            self._fill()
+            self._end.write(name, rest)
+
+    def _add(self, bundle: _Bundle) -> None:
+        if bundle.display:
+            self._displays.setdefault(bundle.display, []).append(bundle)
+        size, count = self._most
+        if not self._full and (self._size + bundle.size > size or len(self._items) == count):
+            self._fill()
+        if not self._full:
+            self._keep(bundle)
+            return
+        for lost in self._end.add(bundle):
+            if lost.display:
+                self._displays[lost.display].remove(lost)
+                if not self._displays[lost.display]:
+                    del self._displays[lost.display]
+
+    def _keep(self, bundle: _Bundle) -> None:
+        bundle.position = len(self._items)
+        self._items.append(bundle)
+        self._size += bundle.size
+
+    @property
+    def _last_name(self) -> str:
+        """Name of the stream that text is joined to; "" if the last output is none."""
         last = self._items[-1] if self._items else None
-        if not (isinstance(last, _Stream) and last.name == name):
-            last = _Stream(name)
-            self._items.append(last)
+        return last.name if isinstance(last, StreamText) else ""
+
+    def _print(self, name: str, text: str) -> StreamText:
+        """Text of a stream at the end of what is kept, whatever it takes."""
+        if self._last_name != name:
+            self._items.append(StreamText(name))
+        last = self._items[-1]
+        assert isinstance(last, StreamText)
+        before = last.size
         last.write(text)
+        self._size += last.size - before
+        return last
+
+    def _fill(self) -> None:
+        """From here on only the end is kept."""
+        self._full = True
+        size, count = self._limits
+        self._note(f"Of one run the notebook keeps {size:,} characters and {count:,} outputs. The rest is not here.")
+
+    def _note(self, text: str) -> None:
+        last = self._items[-1] if self._items else None
+        inside = isinstance(last, StreamText) and last.name == "stderr" and last.column > 0
+        self._print("stderr", f"{chr(10) if inside else ''}[{text}]\n")
 
     def _update(self, content: Mapping[str, Any]) -> bool:
-        positions = self._displays.get(display_of(content) or "", ())
-        for position in positions:
-            item = self._items[position]
-            assert isinstance(item, dict), "only bundles have display ids"
-            item |= clean({"data": content["data"], "metadata": content.get("metadata", {})})
-            self._rewritten = self._rewritten or position < self._seen
-        return bool(positions)
+        bundles = self._displays.get(display_of(content) or "", ())
+        for bundle in bundles:
+            changed = bundle.output | clean({"data": content["data"], "metadata": content.get("metadata", {})})
+            size = _size(changed)
+            if size > bundle.size and self.size + size - bundle.size > self._limits[0]:
+                self._updates_lost += 1
+                continue
+            if bundle.position < 0:
+                self._end.size += size - bundle.size
+            else:
+                self._size += size - bundle.size
+                self._rewritten = self._rewritten or bundle.position < self._seen
+            bundle.output, bundle.size = changed, size
+        return bool(bundles)
 
     def _clear(self) -> None:
         self._rewritten = self._rewritten or self._seen > 0
-        self._items.clear()
-        self._displays.clear()
         self._clear_pending = False
-        self._seen = 0
+        self._begin()
 
 
-class _Stream:
-    """The text of one stream on a terminal of endless width: lines, and a cursor."""
+class _End:
+    """The end of what is too much.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._lines = [""]
-        self._row = self._column = 0
-        self._fresh: list[str] = []
-        self._taken = (0, 0)
-        self._rewritten = False
+    Args:
+        size: Characters that are kept at least, and twice as many at most.
+        count: Outputs that are kept at most.
 
-    def text(self) -> str:
-        return "\n".join(self._lines)
+    Attributes:
+        items: What is kept.
+        size: Characters of it.
+    """
 
-    def take(self) -> tuple[str, bool]:
-        """Text appended since the last call, and whether what was taken before has changed."""
-        fresh, rewritten = "".join(self._fresh), self._rewritten
-        self._fresh, self._rewritten = [], False
-        self._taken = (len(self._lines) - 1, len(self._lines[-1]))
-        return ("", True) if rewritten else (fresh, False)
+    def __init__(self, size: int, count: int) -> None:
+        self._most = size, count
+        self.items: list[_Item] = []
+        self.size = 0
+        self._lost_size = self._lost_count = 0
 
-    def write(self, text: str) -> None:
-        if self._at_end() and not _SPECIAL.search(text):
-            self._append(text)
-            return
-        for piece in _CONTROL.split(text):
-            if piece and _CONTROL.fullmatch(piece):
-                self._control(piece)
-            elif piece:
-                self._put(piece)
+    @property
+    def lost(self) -> str:
+        """What is not kept, in words."""
+        outputs = f" and {_plural(self._lost_count, 'output')}" if self._lost_count else ""
+        return f"{_plural(self._lost_size, 'character')}{outputs} left out."
 
-    def _at_end(self) -> bool:
-        return self._row == len(self._lines) - 1 and self._column == len(self._lines[-1])
+    def write(self, name: str, text: str, start: int = 0) -> None:
+        """Text of a stream, from a character on."""
+        begin = max(len(text) - self._most[0], start)
+        self._lost_size += begin - start
+        last = self.items[-1] if self.items else None
+        if not (isinstance(last, StreamText) and last.name == name):
+            last = StreamText(name)
+            self.items.append(last)
+        before = last.size
+        last.write(text[begin:])
+        self.size += last.size - before
+        self._trim()
 
-    def _append(self, text: str) -> None:
-        first, *more = text.split("\n")
-        self._lines[-1] += first
-        self._lines += more
-        self._row, self._column = len(self._lines) - 1, len(self._lines[-1])
-        self._fresh.append(text)
+    def add(self, bundle: _Bundle) -> list[_Bundle]:
+        """Another output; returns those that are kept no longer."""
+        self.items.append(bundle)
+        self.size += bundle.size
+        return self._trim()
 
-    def _control(self, sequence: str) -> None:
-        if sequence.endswith("\n"):
-            self._newline()
-        elif sequence == "\r":
-            self._column = 0
-        elif sequence == "\x08":
-            self._column = max(self._column - 1, 0)
-        elif sequence.endswith("A"):
-            self._row = max(self._row - int(sequence[2:-1] or 1), 0)
-        else:
-            self._erase(int(sequence[2:-1] or 0))
-
-    def _newline(self) -> None:
-        if self._row == len(self._lines) - 1:
-            self._column = len(self._lines[-1])
-            self._append("\n")
-        else:
-            self._row, self._column = self._row + 1, 0
-
-    def _put(self, text: str) -> None:
-        if self._at_end():
-            self._append(text)
-            return
-        line = self._lines[self._row].ljust(self._column)
-        self._replace(line[: self._column] + text + line[self._column + len(text) :])
-        self._column += len(text)
-
-    def _erase(self, how: int) -> None:
-        line = self._lines[self._row]
-        kept = "" if how == 2 else line[: self._column] if how == 0 else " " * self._column + line[self._column :]
-        if kept != line:
-            self._replace(kept)
-
-    def _replace(self, line: str) -> None:
-        """Change the line of the cursor. What has not been taken yet may change without anybody noticing."""
-        row, column = self._taken
-        if self._row < row or (self._row == row and self._lines[row][:column] != line[:column]):
-            self._rewritten = True
-        self._lines[self._row] = line
-        self._fresh = ["\n".join(self._lines[row:])[column:]]
+    def _trim(self) -> list[_Bundle]:
+        gone = []
+        size, count = self._most
+        while self.items and (self.size > 2 * size or len(self.items) > count):
+            first, surplus = self.items[0], self.size - size
+            if isinstance(first, StreamText) and first.size > surplus and len(self.items) <= count:
+                first.forget(surplus)
+                self.size -= surplus
+                self._lost_size += surplus
+                continue
+            del self.items[0]
+            self.size -= first.size
+            self._lost_size += first.size
+            self._lost_count += 1
+            gone += [first] if isinstance(first, _Bundle) else []
+        return gone
 
 
 def clean(value: Any) -> Any:
@@ -246,10 +371,31 @@ def display_of(content: Mapping[str, Any]) -> str | None:
     return transient.get("display_id") if isinstance(transient, Mapping) else None
 
 
-def _plain(item: _Stream | dict[str, Any]) -> Output:
-    if isinstance(item, _Stream):
+def _plain(item: _Item) -> Output:
+    if isinstance(item, StreamText):
         return {"output_type": "stream", "name": item.name, "text": item.text()}
-    return dict(item)
+    return dict(item.output)
+
+
+def _size(value: Any) -> int:
+    """Characters of a JSON value, about."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_size(key) + _size(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return sum(map(_size, value))
+    return _NUMBER
+
+
+def _following(text: str, at: int) -> int:
+    """Where the piece of a text ends that begins there: at a line end, if it has one."""
+    end = at + _PIECE
+    return len(text) if end >= len(text) else text.rfind("\n", at, end) + 1 or end
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _bundle(content: Mapping[str, Any]) -> dict[str, Any]:

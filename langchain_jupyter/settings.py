@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, Validation
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from langchain_jupyter.errors import SettingsError
+from langchain_jupyter.outputs import OUTPUTS_PER_RUN, PER_RUN
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 _NO_TOKEN = SecretStr("")
@@ -24,7 +25,10 @@ _PAGES = frozenset({"lab", "tree", "notebooks", "doc", "edit", "consoles"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputLimits:
-    """How much one tool call may show a model. The person's notebook always has everything.
+    """How much of what code prints one tool call may show a model, and how much of it a notebook keeps.
+
+    A notebook keeps everything, as Jupyter does, up to `per_run` and `outputs_per_run`; of what is longer it keeps the
+    beginning, a note in the cell, and the end.
 
     Attributes:
         per_output: Characters of one output, its fence and notes included; never more than `per_call`.
@@ -32,6 +36,8 @@ class OutputLimits:
         images: Images shown per call; the others are named by reference. 0 shows none.
         image_side: Pixels of the longer side that an image is scaled down to.
         image_bytes: Bytes that an encoded image may have, before base64.
+        per_run: Characters of all outputs of one run that are kept, in the notebook and in memory; base64 is counted.
+        outputs_per_run: Outputs of one run that are kept. Text of one stream that follows itself is one output.
 
     Raises:
         SettingsError: A limit is not a whole number, or is one that nothing fits into.
@@ -42,6 +48,8 @@ class OutputLimits:
     images: int = 3
     image_side: int = 768
     image_bytes: int = 100_000
+    per_run: int = PER_RUN
+    outputs_per_run: int = OUTPUTS_PER_RUN
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -64,7 +64,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             runs, is closed and its kernel ended; None for never.
         keep_kernels: Whether kernels that were started on a server go on there when the toolkit is closed, with what
             runs in them.
-        limits: How much of an output a model gets to see.
+        limits: How much of an output a model gets to see, and how much of a run's outputs the notebook keeps.
         approve: Which calls a person approves before they are done, by an interrupt of the graph inside the tool:
             "writes" to the notebook, "runs" of code, "all" (the kernel's restart too) or "none". For any graph with a
             checkpointer; `create_jupyter_agent(approve=…)` asks once for all calls of a turn.
@@ -126,10 +126,15 @@ class JupyterToolkit(Closing, BaseToolkit):
             if isolation == "thread":
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
-        self._workspace = Workspace(
-            backend, kernel=kernel, soft_wait=soft_wait, max_runtime=max_runtime, idle_close=idle_close
-        )
         self._limits = limits or OutputLimits()
+        self._workspace = Workspace(
+            backend,
+            kernel=kernel,
+            soft_wait=soft_wait,
+            max_runtime=max_runtime,
+            idle_close=idle_close,
+            limits=self._limits,
+        )
         self._bridge = LoopBridge(at_exit=self._workspace.close)
         self._tools = build_tools(tools or ("notebook" if self._workspace.directory is None else "workspace"), self)
 

@@ -14,6 +14,7 @@ from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, Notebo
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.sessions.executions import Results
 from langchain_jupyter.sessions.session import NotebookSession
+from langchain_jupyter.settings import OutputLimits
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Workspace:
         max_runtime: Seconds after which a run is interrupted; None for never.
         idle_close: Seconds after which a notebook of `root` that nobody has used, and where nothing runs, is closed;
             None for never.
+        limits: How much of a run's outputs is kept.
 
     Attributes:
         results: What calls that belong to no one notebook have answered.
@@ -46,6 +48,7 @@ class Workspace:
         soft_wait: float = 30.0,
         max_runtime: float | None = None,
         idle_close: float | None = None,
+        limits: OutputLimits | None = None,
     ) -> None:
         self._backend = backend
         self.results = Results()
@@ -53,6 +56,7 @@ class Workspace:
         self._soft_wait = soft_wait
         self._max_runtime = max_runtime
         self._idle_close = idle_close
+        self._limits = limits
         self._sessions: dict[str, NotebookSession] = {}
         self._used: dict[str, float] = {}
         self._left: dict[str, str] = {}
@@ -206,4 +210,5 @@ class Workspace:
             soft_wait=self._soft_wait,
             max_runtime=self._max_runtime,
             shared=self._backend.shared,
+            limits=self._limits,
         )

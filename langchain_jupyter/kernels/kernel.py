@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -38,12 +38,17 @@ Inbox: TypeAlias = asyncio.Queue[Message | KernelDied | ConnectionLost]
 """What comes for one request: messages of which it is the parent, or why no more will come."""
 
 
-async def until_idle(inbox: Inbox) -> AsyncIterator[Message]:
+async def until_idle(inbox: Inbox, arrived: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[Message]:
     """The messages of one execute_request, until both its execute_reply and the idle status are there.
 
-    They may come in either order. Where one of them has come and then nothing for three seconds, the other is lost:
-    ipykernel sends no reply when it is interrupted between `execute_input` and the code, and ZeroMQ drops what a
-    publisher cannot get rid of; where that is the idle status, output may be missing too, and the last message says so.
+    They may come in either order. Where the idle status has come and then nothing for three seconds, the reply is lost:
+    ipykernel sends none when it is interrupted between `execute_input` and the code. Where the reply has come and then
+    nothing, outputs may be on their way still: a gigabyte takes its time. When what was published after them is here
+    they are lost, since ZeroMQ drops what a publisher cannot get rid of, and the last message says so.
+
+    Args:
+        inbox: What comes for the request.
+        arrived: Waits until all that the kernel has published so far has been put into the inbox, or was lost.
 
     Raises:
         KernelDied, ConnectionLost: As the inbox says.
@@ -54,9 +59,14 @@ async def until_idle(inbox: Inbox) -> AsyncIterator[Message]:
             async with asyncio.timeout(SILENCE if replied or idle else None):
                 message = await inbox.get()
         except TimeoutError:
-            if not idle:
+            if idle:
+                return
+            if arrived is not None:
+                await arrived()
+            if inbox.empty():
                 yield truncated(UNFINISHED)
-            return
+                return
+            continue
         if not isinstance(message, Message):
             raise message
         replied = replied or message.msg_type == "execute_reply"

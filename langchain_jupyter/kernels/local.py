@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ _DEFAULT = "python3"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
+_ARRIVAL = 60.0
+_ASK_AGAIN = 5.0
+_IN_A_ROW = 50
 _ENDED = "the kernel {cause} and was restarted."  # by the session, which is told
 
 
@@ -108,7 +112,7 @@ class LocalKernel:
         self._state = "busy"
         try:
             await _send(client, "shell", request)
-            async for message in until_idle(inbox):
+            async for message in until_idle(inbox, self._arrived):
                 yield message
         finally:
             del self._waiting[msg_id]
@@ -119,6 +123,30 @@ class LocalKernel:
         if beside and SUBSHELLS not in self._features:
             return None
         return await evaluate(self._ask, expression, beside=beside)
+
+    async def _arrived(self) -> None:
+        """Wait for something new that the kernel publishes, a minute at most: what came before it is here or lost."""
+        client = self._client
+        if client is None:
+            return
+        inbox: Inbox = asyncio.Queue()
+        asked = []
+        try:
+            async with asyncio.timeout(_ARRIVAL):
+                while True:
+                    request = client.session.msg("kernel_info_request", {})
+                    asked.append(request["header"]["msg_id"])
+                    self._waiting[asked[-1]] = inbox
+                    await _send(client, "shell", request)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_ASK_AGAIN):
+                            await _published(inbox)
+                            return
+        except TimeoutError:
+            return
+        finally:
+            for msg_id in asked:
+                del self._waiting[msg_id]
 
     async def _ask(
         self, channel: Channel, msg_type: str, content: Mapping[str, Any], *, subshell: str = ""
@@ -226,7 +254,9 @@ class LocalKernel:
     async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
         """Hand each message to the request that is its parent."""
         session, socket = client.session, getattr(client, f"{channel}_channel").socket
-        while True:
+        for number in itertools.count():
+            if number % _IN_A_ROW == 0:
+                await asyncio.sleep(0)  # what is there already is received without a pause, and nobody else has a turn
             _, parts = session.feed_identities(await socket.recv_multipart())
             raw = session.deserialize(parts)
             inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
@@ -235,6 +265,13 @@ class LocalKernel:
             reply = self._asking.get(raw["parent_header"].get("msg_id", ""))
             if reply is not None and not reply.done() and channel != "iopub":
                 reply.set_result(raw["content"])
+
+
+async def _published(inbox: Inbox) -> None:
+    """Wait for something that the kernel publishes, or for its death, of which whoever waits for the run is told."""
+    message = await inbox.get()
+    while isinstance(message, Message) and message.channel != "iopub":
+        message = await inbox.get()
 
 
 async def _kernel_info(client: AsyncKernelClient) -> Mapping[str, Any]:

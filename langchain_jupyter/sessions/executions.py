@@ -13,12 +13,14 @@ from langchain_jupyter.errors import ExecutionNotFound
 from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, Status
 from langchain_jupyter.outputs import OutputChange, Outputs
+from langchain_jupyter.settings import OutputLimits
 
 Listener: TypeAlias = Callable[["Run", OutputChange], None]
 """Told what came, while it comes; runs on the toolkit's loop."""
 
 _KEPT = 200
 _RESULTS = 50
+_OUTPUTS = 50_000_000
 
 
 class Run:
@@ -36,10 +38,10 @@ class Run:
         unattended: Set when its caller stopped waiting though it runs.
     """
 
-    def __init__(self, ref: str, cell_id: str | None, unattended: asyncio.Event) -> None:
+    def __init__(self, ref: str, cell_id: str | None, unattended: asyncio.Event, outputs: Outputs) -> None:
         self.ref = ref
         self.cell_id = cell_id
-        self.outputs = Outputs()
+        self.outputs = outputs
         self.status: Status = "running"
         self.execution_count: int | None = None
         self.error: ErrorInfo | None = None
@@ -97,6 +99,12 @@ class Run:
         for event in (self.begun, self.ended, self.settled):
             event.set()
 
+    def forget_outputs(self) -> None:
+        """Keep no more than how it ended."""
+        where = "" if self.cell_id is None else "; read_cell has those that stand in its cell"
+        self.outputs = Outputs()
+        self._add_note(f"Its outputs are no longer kept{where}.")
+
     @property
     def finished(self) -> bool:
         """Whether its status is final."""
@@ -109,6 +117,7 @@ class Run:
 
     def snapshot(self) -> Execution:
         """What it has come to so far."""
+        left_out = self.outputs.left_out
         duration = self._duration if self._duration is not None else time.monotonic() - self._started
         return Execution(
             ref=self.ref,
@@ -120,8 +129,8 @@ class Run:
             error=self.error,
             prompt=self.prompt,
             password=self.password,
-            note=self.note,
-            truncated=self.truncated,
+            note=f"{self.note} {left_out}".strip(),
+            truncated=self.truncated or bool(left_out),
         )
 
     async def wait(self, timeout: float) -> Execution:
@@ -158,6 +167,7 @@ class Executions:
 
     Args:
         first: What references count from.
+        limits: How much of a run's outputs is kept.
 
     Attributes:
         first: What references count from.
@@ -166,7 +176,8 @@ class Executions:
         unattended: Set while the current run goes on though its caller has stopped waiting.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, *, limits: OutputLimits | None = None) -> None:
+        self._limits = limits or OutputLimits()
         self._runs: dict[str, Run] = {}
         self._keys: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
@@ -178,7 +189,12 @@ class Executions:
         """A run that is about to start; under the reference that it has from another process, if it has one."""
         self.unattended.clear()
         self.begun += 1
-        run = Run(ref or f"e{self.begun}", cell_id, self.unattended)
+        run = Run(
+            ref or f"e{self.begun}",
+            cell_id,
+            self.unattended,
+            Outputs(size=self._limits.per_run, count=self._limits.outputs_per_run),
+        )
         self._runs[run.ref] = self.current = run
         self._numbers[run.ref] = self.begun
         if key:
@@ -191,6 +207,7 @@ class Executions:
         self.current = None
         self.unattended.clear()
         run.end()
+        self._forget_outputs()
 
     def find(self, ref: str) -> Run:
         """The run with that reference.
@@ -222,6 +239,14 @@ class Executions:
             oldest = next(iter(self._runs))
             del self._runs[oldest], self._numbers[oldest]
             self._keys = {key: ref for key, ref in self._keys.items() if ref != oldest}
+
+    def _forget_outputs(self) -> None:
+        """Of runs that are over, so much is kept together; of the last one everything."""
+        size = 0
+        for run in reversed(self._runs.values()):
+            if size and size + run.outputs.size > _OUTPUTS and run.ended.is_set() and run.outputs.size:
+                run.forget_outputs()
+            size += run.outputs.size
 
 
 class Results:

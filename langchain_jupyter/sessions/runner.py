@@ -14,7 +14,7 @@ from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
 from langchain_jupyter.models import Cell, Execution
-from langchain_jupyter.outputs import display_of
+from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.executions import Executions, Listener, Run, receipt_of
 from langchain_jupyter.sessions.turn import Turn
 from langchain_jupyter.sessions.writer import OutputWriter
@@ -61,7 +61,7 @@ class Runner:
         self._history = history
         self._max_runtime = max_runtime
         self._shared = shared
-        self._displays: dict[str, list[tuple[str, int]]] = {}
+        self._displays = EarlierDisplays(document)
         self._signalling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
@@ -140,7 +140,7 @@ class Runner:
         run = self._executions.begin(cell.id, key, ref=str(mark.get("execution", "")))
         run.begun.set()
         run.unattended.set()
-        writer = OutputWriter(self._document, run)
+        writer = OutputWriter(self._document, run, self._displays)
         writer.go_on() if gone else writer.listen()
         self._spawn(self._drive(run, cell.source, self._kernel.recall(receipt_of(cell)), key, writer))
         return run
@@ -188,7 +188,7 @@ class Runner:
 
     def _forget_variables(self) -> None:
         self.generation += 1
-        self._displays.clear()
+        self._displays.forget()
         self._history.restarted()
 
     def _name_kernel(self) -> None:
@@ -211,14 +211,14 @@ class Runner:
     async def _drive(
         self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, begun: OutputWriter | None = None
     ) -> None:
-        writer = begun or OutputWriter(self._document, run)
+        writer = begun or OutputWriter(self._document, run, self._displays)
         try:
             with self._limited(run):
                 if begun is None:
                     writer.begin()
                 async for message in messages:
                     run.take(message)
-                    self._update_earlier(message)
+                    self._displays.take(message)
                     writer.soon()
         except KernelDied as error:
             run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
@@ -230,7 +230,7 @@ class Runner:
                     run.status = told["status"]
                 else:  # a run of ours that was cut off goes on, and another process may take it up
                     writer.end("" if self._shared and run.status == "lost" and begun is None else mark)
-                self._learn_displays(run)
+                self._displays.learn(run)
                 self._remember(run, code)
             finally:
                 async with self._signalling:
@@ -287,25 +287,6 @@ class Runner:
             return
         outcome: Outcome = run.status if run.status in ("ok", "error") else "unknown"
         self._history.ran(run.cell_id, code, outcome, run.execution_count)
-
-    def _learn_displays(self, run: Run) -> None:
-        if run.cell_id is None:
-            return
-        for display_id, positions in run.outputs.displays.items():
-            self._displays[display_id] = [(run.cell_id, position) for position in positions]
-
-    def _update_earlier(self, message: Message) -> None:
-        """An update of a display that an earlier cell has shown."""
-        if message.msg_type != "update_display_data":
-            return
-        for cell_id, position in self._displays.get(display_of(message.content) or "", ()):
-            if cell_id not in self._document:
-                continue
-            cell = self._document.cell(cell_id)
-            outputs = [dict(output) for output in cell.outputs]
-            if position < len(outputs) and "data" in outputs[position]:
-                outputs[position]["data"] = message.content["data"]
-                self._document.set_outputs(cell_id, outputs, cell.execution_count)
 
 
 def digest(key: str) -> str:

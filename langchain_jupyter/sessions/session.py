@@ -22,6 +22,7 @@ from langchain_jupyter.sessions.executions import Executions, Listener, Results,
 from langchain_jupyter.sessions.inspection import inspect
 from langchain_jupyter.sessions.runner import Runner, digest
 from langchain_jupyter.sessions.sight import Sight, Sights
+from langchain_jupyter.settings import OutputLimits
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class NotebookSession:
         max_runtime: Seconds after which a run is interrupted; None for never.
         shared: Whether other processes may run code in this kernel and write into this document.
         ask: Whether input() may ask; if not, it raises inside the cell at once.
+        limits: How much of a run's outputs is kept.
 
     Attributes:
         greeting: What every caller is told at its first call; empty if nothing.
@@ -52,10 +54,11 @@ class NotebookSession:
         max_runtime: float | None = None,
         ask: bool = False,
         shared: bool = False,
+        limits: OutputLimits | None = None,
     ) -> None:
         self.store = store
         self.kernel = kernel
-        self.executions = Executions(secrets.randbelow(_REFERENCES) if shared else 0)
+        self.executions = Executions(secrets.randbelow(_REFERENCES) if shared else 0, limits=limits)
         self.references = References()
         self.results = Results()
         self.steps = Results()

@@ -16,6 +16,7 @@ _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
 _AROUND = 2
 _MEMBER = "\x1f"
 _CALLERS = 200
+_LOOKED = 100
 
 
 def member_of(family: str, member: str) -> str:
@@ -39,7 +40,7 @@ class Sight:
         self.generation = generation
         self._sources: dict[str, str] = {}
         self._order: int | None = None
-        self._looked: dict[str, tuple[int, str]] = {}
+        self._looked: dict[str, tuple[int, int, int]] = {}
 
     def copy(self) -> Sight:
         """The same memory, to go on from."""
@@ -67,21 +68,27 @@ class Sight:
 
     def unseen(self, execution: Execution) -> Execution:
         """The execution with what came since this caller last looked at it, which is now."""
-        count, text = self._looked.get(execution.ref, (0, ""))
+        count, size, digest = self._looked.get(execution.ref, (0, 0, 0))
         outputs = list(execution.outputs)
         fresh = outputs[max(count - 1, 0) :]
         if count and fresh:
-            now = fresh[0].get("text", "")
-            fresh[0] = {**fresh[0], "text": now.removeprefix(text)}
-            if now == text:
+            now = str(fresh[0].get("text", ""))
+            grown = hash(now[:size]) == digest
+            if len(now) == size and grown:
                 del fresh[0]
+            elif grown:
+                fresh[0] = {**fresh[0], "text": now[size:]}
         self.looked(execution)
         return replace(execution, outputs=fresh)
 
     def looked(self, execution: Execution) -> None:
         """The caller was shown all outputs that an execution has so far."""
         outputs = execution.outputs
-        self._looked[execution.ref] = (len(outputs), outputs[-1].get("text", "") if outputs else "")
+        text = str(outputs[-1].get("text", "")) if outputs else ""
+        self._looked.pop(execution.ref, None)
+        self._looked[execution.ref] = (len(outputs), len(text), hash(text))
+        while len(self._looked) > _LOOKED:
+            del self._looked[next(iter(self._looked))]
 
     def check(self, document: NotebookDocument, cell_id: str) -> None:
         """Refuse if somebody else changed the cell since this caller last saw it; the text is seen thereby.

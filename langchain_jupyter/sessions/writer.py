@@ -8,18 +8,30 @@ from typing import Any
 
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import NotKept
+from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.executions import Run, mark_of
 
 _FLUSH_INTERVAL = 0.05
+_PACE = 1_000_000
 _LAST_WORDS = 40
 
 
 class OutputWriter:
-    """Carries the outputs of one run into the document, at most every 50 ms, and at its end."""
+    """Carries the outputs of one run into the document: every 50 ms, more seldom if they are large, and at its end.
 
-    def __init__(self, document: NotebookDocument, run: Run) -> None:
+    Other people have the same document, and get every change: a million characters a second at most, on average.
+
+    Args:
+        document: Where its cell is.
+        run: The run.
+        displays: Of earlier cells, which it may update.
+    """
+
+    def __init__(self, document: NotebookDocument, run: Run, displays: EarlierDisplays) -> None:
         self._document = document
         self._run = run
+        self._displays = displays
+        self._not_before = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._listening = False
         self._before: Mapping[str, Any] = {}
@@ -54,12 +66,14 @@ class OutputWriter:
         return {}
 
     def soon(self) -> None:
-        """Something came; it is written within 50 ms."""
+        """Something came; it is written when it is time."""
         if self._timer is None and not self._listening:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_INTERVAL, self._flush)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time() + _FLUSH_INTERVAL, self._not_before), self._flush)
 
     def end(self, key: str) -> None:
         """Write the rest, and journal the whole; `key` marks which tool call it was, empty for none."""
+        self._run.outputs.finish()
         cell_id = self._cell_id
         if self._listening and cell_id:
             self._document.set_outputs(cell_id, self._run.outputs.items(), self._run.execution_count)
@@ -85,10 +99,11 @@ class OutputWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        change = self._run.outputs.take()
-        if change is None:
-            return
-        if self._cell_id:
-            self._document.write_outputs(self._cell_id, change)
-        for listener in self._run.listeners:
-            listener(self._run, change)
+        written, change = self._displays.write(), self._run.outputs.take()
+        if change is not None:
+            if self._cell_id:
+                self._document.write_outputs(self._cell_id, change)
+                written += change.size
+            for listener in self._run.listeners:
+                listener(self._run, change)
+        self._not_before = asyncio.get_running_loop().time() + written / _PACE

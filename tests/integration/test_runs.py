@@ -17,11 +17,13 @@ from langchain_jupyter.errors import KernelStartError
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.models import Cell, Execution
 from langchain_jupyter.sessions.session import NotebookSession
+from langchain_jupyter.settings import OutputLimits
 
 
 @pytest.fixture
 async def session(tmp_path: Path) -> AsyncIterator[NotebookSession]:
-    session = NotebookSession(MemoryStore(), LocalKernel(cwd=tmp_path), ask=True)
+    limits = OutputLimits(outputs_per_run=10_000)
+    session = NotebookSession(MemoryStore(), LocalKernel(cwd=tmp_path), ask=True, limits=limits)
     await session.open()
     yield session
     await session.close()

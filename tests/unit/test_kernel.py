@@ -36,10 +36,23 @@ async def test_where_no_reply_comes_silence_ends_it(monkeypatch: pytest.MonkeyPa
     assert await taken(BUSY, IDLE) == [BUSY, IDLE]
 
 
-async def test_where_idle_never_comes_silence_ends_it_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_the_end_of_the_output_never_comes_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_module, "SILENCE", 0.01)
 
     assert await taken(BUSY, REPLY) == [BUSY, REPLY, truncated(UNFINISHED)]
+
+
+async def test_output_that_is_on_its_way_still_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_module, "SILENCE", 0.01)
+    inbox: Inbox = asyncio.Queue()
+    inbox.put_nowait(REPLY)
+
+    async def arrived() -> None:
+        for message in (printed("late"), IDLE):
+            inbox.put_nowait(message)
+
+    async with asyncio.timeout(5):
+        assert [message async for message in until_idle(inbox, arrived)] == [REPLY, printed("late"), IDLE]
 
 
 @pytest.mark.parametrize("fault", [KernelDied("gone"), ConnectionLost("broken")])

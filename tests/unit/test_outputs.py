@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,3 +99,159 @@ def test_applying_each_change_gives_what_stands(messages: list[tuple[str, dict[s
     standing = apply(standing, outputs)
 
     assert standing == outputs.items()
+
+
+# -- more than is kept ------------------------------------------------------------------------------------------------
+
+
+def figure(size: int, display: str = "") -> tuple[str, dict[str, Any]]:
+    return "display_data", {
+        "data": {"image/png": "x" * size},
+        "metadata": {},
+        "transient": {"display_id": display} if display else {},
+    }
+
+
+def test_of_a_long_text_beginning_and_end_stay_with_a_note_and_a_count_between() -> None:
+    outputs = Outputs(size=1_000)
+    for number in range(100_000):
+        outputs.feed("stream", {"name": "stdout", "text": f"{number}\n"})
+    outputs.finish()
+
+    beginning, note, end = outputs.items()
+    whole = "".join(f"{number}\n" for number in range(100_000))
+    assert whole.startswith(beginning["text"])
+    assert whole.endswith(end["text"])
+    assert len(beginning["text"]) + len(end["text"]) <= 1_000
+    assert (note["output_type"], note["name"]) == ("stream", "stderr")
+    assert "keeps 1,000 characters" in note["text"]
+    assert f"{len(whole) - len(beginning['text']) - len(end['text']):,} characters left out" in note["text"]
+    assert "characters left out" in outputs.left_out
+
+
+def test_one_print_of_more_than_is_kept_is_cut_like_many() -> None:
+    outputs = Outputs(size=1_000)
+    outputs.feed("stream", {"name": "stdout", "text": "a" * 5_000 + "b" * 5_000})
+    outputs.finish()
+
+    beginning, _, end = outputs.items()
+    assert set(beginning["text"]) == {"a"}
+    assert set(end["text"]) == {"b"}
+
+
+def test_while_it_runs_the_end_is_seen_and_not_yet_taken() -> None:
+    outputs = Outputs(size=1_000)
+    outputs.feed("stream", {"name": "stdout", "text": "a" * 5_000})
+    standing = apply([], outputs)
+    outputs.feed("stream", {"name": "stdout", "text": "the latest"})
+
+    assert outputs.take() is None
+    assert outputs.items()[-1]["text"].endswith("the latest")
+    outputs.finish()
+    assert apply(standing, outputs) == outputs.items()
+
+
+def test_of_many_figures_the_first_and_the_last_stay() -> None:
+    outputs = Outputs(count=80)
+    for number in range(10_000):
+        kind, content = figure(100)
+        outputs.feed(kind, content | {"data": {"text/plain": f"figure {number}"}})
+    outputs.finish()
+
+    texts = [item["data"]["text/plain"] for item in outputs.items() if "data" in item]
+    assert texts[:70] == [f"figure {number}" for number in range(70)]
+    assert texts[70:] == [f"figure {number}" for number in range(9_990, 10_000)]
+    assert "9,920 outputs left out" in outputs.left_out
+
+
+def test_an_error_behind_a_flood_stays() -> None:
+    outputs = Outputs(size=4_000)
+    outputs.feed("stream", {"name": "stderr", "text": "a" * 100_000})
+    outputs.feed("error", {"ename": "ValueError", "evalue": "x", "traceback": ["y"]})
+    outputs.finish()
+
+    assert outputs.items()[-1]["ename"] == "ValueError"
+    assert [item["output_type"] for item in outputs.items()] == ["stream", "error"]
+
+
+def test_100_000_updates_of_a_display_are_one_output() -> None:
+    outputs = Outputs()
+    outputs.feed(*figure(10, "p"))
+    for number in range(100_000):
+        outputs.feed("update_display_data", {"data": {"text/plain": str(number)}, "transient": {"display_id": "p"}})
+
+    assert [item["data"] for item in outputs.items()] == [{"text/plain": "99999"}]
+    assert not outputs.left_out
+
+
+def test_an_update_that_makes_a_display_too_large_is_left_out_and_told() -> None:
+    outputs = Outputs(size=1_000)
+    outputs.feed(*figure(100, "p"))
+    before = outputs.items()
+
+    known = outputs.feed(*("update_display_data", figure(5_000, "p")[1]))
+
+    assert known
+    assert outputs.items() == before
+    assert "1 update of displays left out" in outputs.left_out
+
+
+def test_a_bar_that_is_drawn_anew_for_ever_costs_nothing() -> None:
+    outputs = Outputs(size=1_000)
+    for number in range(20_000):
+        outputs.feed("stream", {"name": "stderr", "text": f"\r{number}/20000"})
+
+    assert text_of(outputs) == "19999/20000"
+    assert not outputs.left_out
+
+
+def test_a_clear_begins_anew_after_a_flood() -> None:
+    outputs = Outputs(size=1_000)
+    outputs.feed("stream", {"name": "stdout", "text": "a" * 5_000})
+    outputs.feed("clear_output", {"wait": True})
+    outputs.feed("stream", {"name": "stdout", "text": "b"})
+
+    assert [item["text"] for item in outputs.items()] == ["b"]
+    assert not outputs.left_out
+
+
+LONG = st.builds(
+    lambda name, text: ("stream", {"name": name, "text": text}), st.sampled_from("ab"), st.text("xy\n\r\x08")
+)
+FIGURES = st.builds(figure, st.integers(0, 300), st.sampled_from(["", "p"]))
+UPDATES = st.integers(0, 300).map(lambda size: ("update_display_data", figure(size, "p")[1]))
+
+
+@given(st.lists(LONG | FIGURES | UPDATES | CLEARS, max_size=60), st.integers(50, 500), st.integers(1, 12))
+def test_what_is_kept_and_taken_is_never_more_than_the_limits_and_a_note(
+    messages: list[tuple[str, dict[str, Any]]], size: int, count: int
+) -> None:
+    outputs = Outputs(size=size, count=count)
+    standing: list[Any] = []
+    for kind, content in messages:
+        outputs.feed(kind, content)
+        standing = apply(standing, outputs)
+        assert len(outputs.items()) <= count + 1
+        assert outputs.size <= size + 300
+    outputs.finish()
+
+    assert apply(standing, outputs) == outputs.items()
+    assert len(outputs.items()) <= count + 1
+    assert outputs.size <= size + 300
+
+
+@given(st.lists(st.text("ab\n\r", max_size=30), max_size=20), st.integers(0, 100))
+def test_a_screen_that_scrolls_shows_what_a_long_one_does(pieces: list[str], looks: int) -> None:
+    whole = printed(*pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("langchain_jupyter.streams._SCREEN", 2)
+        scrolled = Outputs()
+        standing: list[Any] = []
+        for number, piece in enumerate(pieces):
+            scrolled.feed("stream", {"name": "stdout", "text": piece})
+            if looks >> number & 1:
+                standing = apply(standing, scrolled)
+        standing = apply(standing, scrolled)
+
+    assert scrolled.items() == whole.items()
+    assert standing == whole.items()
