@@ -115,7 +115,9 @@ def render_cells(
 
 
 def state_of(cell: Cell, states: States | None = None) -> str:
-    """Where a code cell stands, with the reason where there is one; cells of other types are "not run".
+    """Where a code cell stands, and why it is stale if it is; cells of other types are "not run".
+
+    That a name which an ok cell reads may have changed since is left out: it holds after nearly every method call.
 
     Args:
         cell: Which one.
@@ -123,7 +125,7 @@ def state_of(cell: Cell, states: States | None = None) -> str:
     """
     if states and cell.id in states:
         standing = states[cell.id]
-        return f"{standing.state} ({standing.why})" if standing.why else standing.state
+        return f"stale ({standing.why})" if standing.state == "stale" else standing.state
     if cell.running:
         return "running"
     if any(output["output_type"] == "error" for output in cell.outputs):
