@@ -27,7 +27,7 @@ MCP2 := build/mcp2
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test test-browser test-mcp test-servers test-more test-all check format bench test-wheel constraints clean
+.PHONY: help demo test test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,10 @@ check: $(READY) ## Lint, check the format, check the types (what CI runs)
 format: $(READY) ## Mend what ruff can mend
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
+
+docs: $(READY) ## Build the documentation in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The documentation is in build/docs/index.html."
 
 bench: $(READY) ## Measure speed against the bare libraries
 	@$(BIN)/python benchmarks/local.py
