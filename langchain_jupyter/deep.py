@@ -103,7 +103,7 @@ class KernelBackend(BaseSandbox):
         found = self._ask("execute", command=command, seconds=timeout or self._timeout, most=_OUTPUT)
         if "error" in found:
             return ExecuteResponse(output=found["error"], exit_code=1)
-        return ExecuteResponse(**found)
+        return ExecuteResponse(**self._toolkit.redactor.redacted(found))
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Write files, each as a whole."""

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 
 from langchain_jupyter.errors import MissingExtra, UsageError
 from langchain_jupyter.models import Execution
+from langchain_jupyter.redaction import redact
 
 Act: TypeAlias = Literal["write", "run", "kernel"]
 """What a call does: write to the notebook, run code, or stop or restart the kernel."""
@@ -199,7 +200,7 @@ class Person:
             "tool_call_id": tool_call_id,
             "execution": execution.ref,
             "cell": execution.cell_id,
-            "prompt": execution.prompt,
+            "prompt": redact(execution.prompt),
             "password": execution.password,
         }
         while self._position < self._human._answered.get(self._task, 0):

@@ -15,6 +15,7 @@ from langchain_jupyter.errors import MissingExtra
 from langchain_jupyter.guards import guards_of
 from langchain_jupyter.human import APPROVED, Approve
 from langchain_jupyter.models import Cell, NotebookInfo
+from langchain_jupyter.redaction import CURRENT
 from langchain_jupyter.rendering.cells import States, state_of
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.sessions.session import NotebookSession
@@ -51,14 +52,14 @@ class JupyterMiddleware(AgentMiddleware):
 
     def wrap_model_call(self, request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
         """Add the state of the notebook to what the model sees."""
-        state = self._toolkit.bridge.run(self._state)
+        state = self._toolkit.bridge.run(self._shown)
         return handler(_with_state(request, state))
 
     async def awrap_model_call(
         self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
     ) -> ModelResponse:
         """Add the state of the notebook to what the model sees."""
-        state = await self._toolkit.bridge.arun(self._state)
+        state = await self._toolkit.bridge.arun(self._shown)
         return await handler(_with_state(request, state))
 
     def wrap_tool_call(
@@ -74,6 +75,14 @@ class JupyterMiddleware(AgentMiddleware):
         """Tell the tool whether a person has approved this call already."""
         with _approval(asked_about(request, self._approve)):
             return await handler(request)
+
+    async def _shown(self) -> str:
+        """The state without secrets."""
+        token = CURRENT.set(self._toolkit.redactor)
+        try:
+            return self._toolkit.redactor.redact(await self._state())
+        finally:
+            CURRENT.reset(token)
 
     async def _state(self) -> str:
         if self._toolkit.workspace.directory is not None:

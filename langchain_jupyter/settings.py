@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import sys
 import warnings
@@ -20,6 +21,11 @@ from langchain_jupyter.outputs import OUTPUTS_PER_RUN, PER_RUN
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 _NO_TOKEN = SecretStr("")
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:TOKEN|KEY|APIKEY|PAT|PASS|DSN)$|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|PRIVATE_KEY"
+)
+_NO_SECRET_NAME = re.compile(r"_(?:FILE|PATH|DIR|ID|NAME|URL|URI|HOST|COMMAND|TTL|STORE)$|^PASSWORD_STORE|PUBLIC_KEY")
+_SECRET = 8
 _PAGES = frozenset({"lab", "tree", "notebooks", "doc", "edit", "consoles"})
 
 
@@ -194,6 +200,7 @@ class Environment(BaseSettings):
         model: MODEL of the agent that LangGraph's server serves, as `provider:name`.
         approve: APPROVE: which calls of that agent a person approves.
         isolation: ISOLATION: "thread" gives each of its threads a notebook.
+        redact: REDACT; false shows secrets to models.
     """
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -217,6 +224,7 @@ class Environment(BaseSettings):
     model: str = ""
     approve: Literal["none", "writes", "runs", "all"] = "none"
     isolation: Literal["shared", "thread"] = "shared"
+    redact: Annotated[bool, BeforeValidator(lambda value: True if value == "" else value)] = True
 
     @classmethod
     def read(cls) -> Environment:
@@ -262,6 +270,17 @@ class Environment(BaseSettings):
         if not settings.token.get_secret_value() and self.jupyter_token is not None:
             return replace(settings, token=self.jupyter_token)
         return settings
+
+
+def secrets_of_environment() -> dict[str, str]:
+    """The environment variables that are named like secrets, and have a value that can be one: name -> value."""
+    return {name: value for name, value in os.environ.items() if _is_secret(name.upper(), value)}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if len(value) < _SECRET or value.isdigit() or (value.isalpha() and len(value) < 2 * _SECRET):
+        return False  # "development", a count: such a text stands everywhere
+    return _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.search(name) is None
 
 
 def has_screen() -> bool:

@@ -20,10 +20,11 @@ from langchain_jupyter.human import Approve, Human
 from langchain_jupyter.isolation import Isolation, isolated
 from langchain_jupyter.prompts import get_prompt
 from langchain_jupyter.reach import Reach, ServerDocuments, ServerKernels, documents_of, kernels_of
+from langchain_jupyter.redaction import NOTHING, Redactor
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
-from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings
+from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings, secrets_of_environment
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.workspace import Workspace
@@ -65,6 +66,9 @@ class JupyterToolkit(Closing, BaseToolkit):
         keep_kernels: Whether kernels that were started on a server go on there when the toolkit is closed, with what
             runs in them.
         limits: How much of an output a model gets to see, and how much of a run's outputs the notebook keeps.
+        redact: Whether secrets are taken out of what a model, a stream or a person who approves gets to see: the
+            tokens given here, environment variables that are named like secrets, and what has the form of a known key.
+            Or a `Redactor` of your own. The notebook itself stays as it is.
         approve: Which calls a person approves before they are done, by an interrupt of the graph inside the tool:
             "writes" to the notebook, "runs" of code, "all" (the kernel's restart too) or "none". For any graph with a
             checkpointer; `create_jupyter_agent(approve=…)` asks once for all calls of a turn.
@@ -80,6 +84,7 @@ class JupyterToolkit(Closing, BaseToolkit):
     _bridge: LoopBridge = PrivateAttr()
     _workspace: Workspace = PrivateAttr()
     _limits: OutputLimits = PrivateAttr()
+    _redactor: Redactor = PrivateAttr()
     _human: Human = PrivateAttr()
     _undo: Undo = PrivateAttr()
     _isolation: Isolation = PrivateAttr()
@@ -106,6 +111,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         idle_close: float | None = 8 * 3600.0,
         keep_kernels: bool = False,
         limits: OutputLimits | None = None,
+        redact: bool | Redactor = True,
         approve: Approve = "none",
         isolation: Isolation = "shared",
         backend: Backend | None = None,
@@ -127,6 +133,7 @@ class JupyterToolkit(Closing, BaseToolkit):
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
         self._limits = limits or OutputLimits()
+        self._redactor = _redactor(redact, token, runtime_token)
         self._workspace = Workspace(
             backend,
             kernel=kernel,
@@ -151,7 +158,12 @@ class JupyterToolkit(Closing, BaseToolkit):
         """
         found = Environment.read()
         documents, runtimes = found.document_server, found.runtime_server
-        named: dict[str, Any] = {"path": found.document_id, "kernel": found.kernel, "tls": found.tls}
+        named: dict[str, Any] = {
+            "path": found.document_id,
+            "kernel": found.kernel,
+            "tls": found.tls,
+            "redact": found.redact,
+        }
         if documents is not None:
             named |= {"server_url": documents.url, "token": documents.token}
         if runtimes is not None and runtimes != documents:
@@ -186,6 +198,8 @@ class JupyterToolkit(Closing, BaseToolkit):
         documents = ServerDocuments(reach, file.name, collaborator=Collaborator(name=username))
         toolkit = cls(backend=Backend(documents, ServerKernels(reach)), **options)
         toolkit._own = own
+        if toolkit._redactor is not NOTHING:
+            toolkit._redactor.add("Jupyter token", own.settings.token.get_secret_value())
         toolkit._bridge.run(reach.open)
         return toolkit
 
@@ -226,6 +240,11 @@ class JupyterToolkit(Closing, BaseToolkit):
     def limits(self) -> OutputLimits:
         """How much of an output a model gets to see."""
         return self._limits
+
+    @property
+    def redactor(self) -> Redactor:
+        """What a model, a stream and a person who approves never see."""
+        return self._redactor
 
     @property
     def human(self) -> Human:
@@ -350,6 +369,16 @@ def _servers(
     if not runtime_url:
         return documents, documents
     return documents, ServerSettings(url=runtime_url, token=_secret(runtime_token or token), tls=tls)
+
+
+def _redactor(redact: bool | Redactor, *tokens: str | SecretStr) -> Redactor:
+    if isinstance(redact, Redactor):
+        return redact
+    if not redact:
+        return NOTHING
+    redactor = Redactor(secrets_of_environment())
+    redactor.add("Jupyter token", *(_secret(token).get_secret_value() for token in tokens))
+    return redactor
 
 
 def _secret(token: str | SecretStr) -> SecretStr:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from langchain_jupyter.analysis.dependencies import EVERYTHING, RANDOM, code_of, names_of
 from langchain_jupyter.models import Cell, Standing
+from langchain_jupyter.redaction import kinds_of
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.rendering.findings import Finding
 from langchain_jupyter.rendering.mime import choose
@@ -17,26 +18,9 @@ _BIG = 1_000_000
 _LONG = 100_000
 _SILENT = 9
 _KNOWN = frozenset(dir(builtins)) | {"get_ipython", "display", "In", "Out", "exit", "quit", "__file__", "__name__"}
-_SECRETS = (
-    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")),
-    ("an AWS key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
-    (
-        "a token",
-        re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,})"),
-    ),
-    (
-        "an API key",
-        re.compile(r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)?[-_]?[A-Za-z0-9_-]{20,}|\bAIza[\w-]{35}\b|\bhf_\w{20,}"),
-    ),
-    ("a JSON web token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
-    ("a password in a URL", re.compile(r"\b[a-z][a-z0-9+]*://[^\s/:@'\"]+:[^\s/@'\"{}$]{3,}@")),
-    (
-        "a password or key",
-        re.compile(
-            r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|auth_?token|token)['\"]?\s*[:=]\s*"
-            r"['\"](?!\*|<|\{|\$|your|xxx|changeme|none|null)[^'\"\s]{6,}['\"]"
-        ),
-    ),
+_GIVEN = re.compile(
+    r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|auth_?token|token)['\"]?\s*[:=]\s*"
+    r"['\"](?!\*|<|\{|\$|your|xxx|changeme|none|null)[^'\"\s]{6,}['\"]"
 )
 _INSTALL = re.compile(r"^\s*[%!]{1,2}\s*(?:python3? -m )?(pip3?|uv pip|conda|mamba)\s+install\b(.*)$", re.MULTILINE)
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\\\?Users\\\\?)[\w.-]+")
@@ -126,7 +110,7 @@ def _size(output: Mapping[str, object]) -> int:
 def _secrets(cell: Cell) -> Iterator[Finding]:
     shown = "\n".join(_shown(cell))
     for where, text in (("source", cell.source), ("output", shown)):
-        kinds = [kind for kind, pattern in _SECRETS if pattern.search(text)]
+        kinds = kinds_of(text) or (["a password or key"] if _GIVEN.search(text) else [])
         if kinds:
             yield Finding(cell.id, "wrong", "secret", f"has what looks like {kinds[0]} in its {where}")
 
@@ -136,9 +120,14 @@ def _shown(cell: Cell) -> Iterator[str]:
         if output["output_type"] == "stream":
             yield str(output["text"])
         elif "data" in output:
-            yield choose(output["data"]).text
+            yield "\n".join(_text(value) for mime, value in output["data"].items() if mime.startswith("text/"))
         elif output["output_type"] == "error":
             yield str(output["evalue"])
+
+
+def _text(value: object) -> str:
+    """Text that nbformat may keep as a list of lines."""
+    return "".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _story(cells: Sequence[Cell]) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ import httpx
 import typer
 
 from langchain_jupyter.errors import SettingsError
-from langchain_jupyter.settings import Environment
+from langchain_jupyter.redaction import RedactingFilter, Redactor
+from langchain_jupyter.settings import Environment, secrets_of_environment
 from langchain_jupyter.toolkit import JupyterToolkit
 
 if TYPE_CHECKING:
@@ -68,20 +69,22 @@ def serve(
 ) -> None:
     """Serve the tools to MCP clients, over stdio or HTTP."""
     environment = Environment.read()
-    hidden = _Hidden()
-    _log(hidden, debug=debug)
-    hidden.add(token, oauth_client.partition(":")[2], *_tokens_of(environment))
+    redactor = Redactor(secrets_of_environment())
+    _log(redactor, debug=debug)
+    redactor.add("MCP token", token, oauth_client.partition(":")[2])
+    redactor.add("Jupyter token", *_tokens_of(environment))
 
     options: dict[str, Any] = {
         "tools": tools,
         "soft_wait": soft_wait,
         "max_runtime": max_runtime,
         "keep_kernels": not end_kernels,
+        "redact": redactor if environment.redact else False,
     }
     toolkit = _toolkit(environment, notebook, root, {**options, **({"kernel": kernel} if kernel else {})})
 
     def connect(target: Target) -> JupyterToolkit:
-        return _connected(target, hidden, {**options, "tls": environment.tls})
+        return _connected(target, redactor, {**options, "tls": environment.tls})
 
     if transport == "stdio":
         asyncio.run(_stdio(toolkit, grace))
@@ -93,7 +96,7 @@ def serve(
     elif not oauth_issuer and not token:
         token = secrets.token_urlsafe(32)
         typer.echo(f"Token for clients (made now; give your own with --token or MCP_TOKEN): {token}", err=True)
-        hidden.add(token)
+        redactor.add("MCP token", token)
     settings = _http_settings(
         token=token if auth else "",
         oauth=(oauth_issuer, oauth_resource, oauth_scopes, oauth_client) if auth and oauth_issuer else None,
@@ -177,10 +180,10 @@ def _toolkit(environment: Environment, notebook: str, root: Path | None, options
     raise SettingsError("Which notebook? --notebook PATH, the variable ROOM_ID, or --root FOLDER for many.")
 
 
-def _connected(target: Target, hidden: _Hidden, options: dict[str, Any]) -> JupyterToolkit:
+def _connected(target: Target, redactor: Redactor, options: dict[str, Any]) -> JupyterToolkit:
     """What PUT /api/connect asks for."""
     document, runtime = target.document, target.runtime
-    hidden.add(document.token.get_secret_value(), runtime.token.get_secret_value())
+    redactor.add("Jupyter token", document.token.get_secret_value(), runtime.token.get_secret_value())
     elsewhere: dict[str, Any] = (
         {"runtime_url": runtime.url, "runtime_token": runtime.token} if runtime != document else {}
     )
@@ -229,32 +232,12 @@ def _http_settings(
     )
 
 
-class _Hidden(logging.Filter):
-    """Takes secrets out of log lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._secrets: set[str] = set()
-
-    def add(self, *secret: str) -> None:
-        """Something that must not be shown."""
-        self._secrets |= {each for each in secret if len(each) >= 4}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """The record, without them."""
-        text = record.getMessage()
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        record.msg, record.args = text, None
-        return True
-
-
-def _log(hidden: _Hidden, *, debug: bool) -> None:
+def _log(redactor: Redactor, *, debug: bool) -> None:
     """One line each, on stderr: stdout may carry the protocol."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.addFilter(_not_a_hangup)
-    handler.addFilter(hidden)
+    handler.addFilter(RedactingFilter(redactor))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("langchain_jupyter").setLevel(logging.DEBUG if debug else logging.INFO)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from langchain_jupyter.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -33,8 +35,8 @@ class _Row:
 
 
 def printable(text: str) -> str:
-    """Without ANSI escapes and control characters other than newline and tab."""
-    return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+    """Without ANSI escapes and control characters other than newline and tab, and without secrets."""
+    return redact(_CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def neutral(text: str) -> str:
@@ -49,7 +51,7 @@ def restored(text: str) -> str:
 
 def one_line(text: str, limit: int = _CLIPPED) -> str:
     """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters."""
-    flat = _UNBROKEN.sub(" ", neutral(_ANSI.sub("", text[: 20 * limit])))
+    flat = _UNBROKEN.sub(" ", neutral(redact(_ANSI.sub("", text[: 20 * limit]))))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from langchain_jupyter.errors import ConnectionLost, ServerError, ServerRefused, ServerUnreachable
+from langchain_jupyter.redaction import Redactor
 from langchain_jupyter.settings import ServerSettings
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
@@ -29,6 +31,9 @@ _PING_INTERVAL = 15.0
 _PING_TIMEOUT = 30.0  # a server that reads or writes a large notebook answers nothing meanwhile
 _ATTEMPTS = 4
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+
+wire = logging.getLogger(f"{__name__}.wire")
+wire.addFilter(lambda record: "Authorization" not in record.getMessage())  # websockets logs all headers it sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class JupyterServer:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
+        self._redactor = Redactor({"Jupyter token": settings.token.get_secret_value()})
         secure = settings.url.startswith("https:")
         self._ssl = settings.tls.context if secure else None
         self._client = httpx.AsyncClient(
@@ -107,7 +113,8 @@ class JupyterServer:
         except httpx.TransportError as error:
             raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer came ({_name(error)}).") from error
         if not answer.is_success:
-            raise self._refusal(answer.status_code, f"{method} {path}", _reason(answer))
+            reason = self._redactor.redact(_reason(answer))  # a server may repeat what it was sent
+            raise self._refusal(answer.status_code, f"{method} {path}", reason)
         if not answer.content:
             return None
         try:
@@ -177,6 +184,7 @@ class JupyterServer:
                 ping_interval=_PING_INTERVAL,
                 ping_timeout=_PING_TIMEOUT,
                 ssl=self._ssl,
+                logger=wire,
             )
         except InvalidStatus as error:
             raise self._refusal(error.response.status_code, f"the WebSocket {path}", "") from error

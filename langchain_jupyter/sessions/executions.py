@@ -15,8 +15,8 @@ from langchain_jupyter.models import Cell, ErrorInfo, Execution, Status
 from langchain_jupyter.outputs import OutputChange, Outputs
 from langchain_jupyter.settings import OutputLimits
 
-Listener: TypeAlias = Callable[["Run", OutputChange], None]
-"""Told what came, while it comes; runs on the toolkit's loop."""
+Listener: TypeAlias = Callable[["Run", OutputChange | None], None]
+"""Told what came, while it comes, and None when nothing more comes; runs on the toolkit's loop."""
 
 _KEPT = 200
 _RESULTS = 50
@@ -36,6 +36,7 @@ class Run:
         ended: Set when the kernel is idle again and everything is in the document.
         settled: Set while its caller has nothing to wait for: it has ended, or asks for input.
         unattended: Set when its caller stopped waiting though it runs.
+        untold: What its listeners hold back, because it may be the beginning of a secret.
     """
 
     def __init__(self, ref: str, cell_id: str | None, unattended: asyncio.Event, outputs: Outputs) -> None:
@@ -55,6 +56,7 @@ class Run:
         self.settled = asyncio.Event()
         self.unattended = unattended
         self.listeners: list[Listener] = []
+        self.untold = ""
         self._waiting = 0
         self._started = self._begun_at = time.monotonic()
         self._duration: float | None = None

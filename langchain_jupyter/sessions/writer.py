@@ -79,6 +79,8 @@ class OutputWriter:
             self._document.set_outputs(cell_id, self._run.outputs.items(), self._run.execution_count)
         else:
             self._flush()
+        for listener in self._run.listeners:
+            listener(self._run, None)
         if not cell_id:
             return
         try:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from langchain_jupyter.errors import CellChanged, NotApproved
 from langchain_jupyter.guards import guards_of
 from langchain_jupyter.human import APPROVED, EditDecision, Human, Person, RejectDecision
+from langchain_jupyter.redaction import CURRENT
 
 if TYPE_CHECKING:
     from langchain_jupyter.tools.base import Call, JupyterTool
@@ -73,8 +74,8 @@ def decided(
         "type": "tool_approval",
         "tool_call_id": tool_call_id,
         "name": tool.name,
-        "args": arguments,
-        "description": preview.text,
+        "args": CURRENT.get().redacted(arguments),
+        "description": CURRENT.get().redact(preview.text),
     }
     decision = person.decide(request, lambda edit: _checked(tool, arguments, edit))
     if isinstance(decision, RejectDecision):
@@ -82,9 +83,17 @@ def decided(
         raise NotApproved(f"A person rejected this call; nothing was done.{reason}")
     if not isinstance(decision, EditDecision):
         return arguments, ""
-    arguments = tool.parsed(decision.edited_action.args)
+    arguments = {
+        name: restored(value, arguments.get(name)) for name, value in tool.parsed(decision.edited_action.args).items()
+    }
     given = json.dumps(arguments, ensure_ascii=False)
     return arguments, f"[A person changed this call before it was done. It was done with {given}]"
+
+
+def restored(value: Any, original: Any) -> Any:
+    """An argument as a person meant it, who saw the original without its secrets."""
+    both = isinstance(value, str) and isinstance(original, str)
+    return CURRENT.get().restored(value, original) if both else value
 
 
 def _to_be_asked(tool: JupyterTool, human: Human, call: Call, arguments: Mapping[str, Any]) -> bool:

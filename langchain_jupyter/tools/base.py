@@ -22,6 +22,7 @@ from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
 from langchain_jupyter.human import Act, Human, Person, is_refused_answer
 from langchain_jupyter.models import BatchState
 from langchain_jupyter.outputs import OutputChange
+from langchain_jupyter.redaction import CURRENT, NOTHING, Redactor
 from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.sessions.executions import Run
 from langchain_jupyter.sessions.session import NotebookSession
@@ -29,6 +30,7 @@ from langchain_jupyter.sessions.sight import family_of, member_of
 from langchain_jupyter.sessions.undo import Undo
 from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.tools.approval import Preview, approved, block
+from langchain_jupyter.tools.events import output_event, progress_event
 from langchain_jupyter.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -45,8 +47,6 @@ _SPELLINGS: Mapping[str, str] = {
     "content": "source",
     "timeout_seconds": "timeout",
 }
-
-_EVENT = 10_000
 
 _ACTS: Mapping[Effect, frozenset[Act]] = {
     "read": frozenset(),
@@ -66,6 +66,10 @@ class ToolHost(Protocol):
     @property
     def limits(self) -> OutputLimits:
         """How much a model gets to see."""
+
+    @property
+    def redactor(self) -> Redactor:
+        """What a model, a stream and a person who approves never see."""
 
     @property
     def human(self) -> Human:
@@ -130,6 +134,7 @@ class Call:
         tool_call_id: As the model gave it; empty if it is no tool call.
         runtime: LangGraph's ToolRuntime; None outside of a graph.
         person: Who can be asked; or why nobody can.
+        redactor: Takes secrets out of what is told.
     """
 
     session: NotebookSession
@@ -139,6 +144,7 @@ class Call:
     tool_call_id: str = ""
     runtime: Any = None
     person: Person | str = ""
+    redactor: Redactor = NOTHING
 
     @property
     def thread(self) -> str:
@@ -171,6 +177,10 @@ class Call:
         named = self.session.document.metadata.get("kernelspec", {}).get("language")
         return kernel.language or str(named or ("python" if kernel.name.startswith("python") else ""))
 
+    def meant(self, text: str, original: str) -> str:
+        """A text that the model wrote, with the secrets that it saw as markers in `original`."""
+        return self.redactor.restored(text, original)
+
     def once(self, step: str, do: Callable[[], T]) -> T:
         """A step of a call that is entered again when it has asked a person: done once, with the same result."""
         key = f"{self.key}/{step}" if self.key else ""
@@ -180,46 +190,17 @@ class Call:
             self.session.steps.put(key, done)
         return done
 
-    def emit(self, run: Run, change: OutputChange) -> None:
-        """Tell the graph's `custom` and `tools` streams what a run has printed since the last event.
-
-            {"type": "jupyter_output", "notebook", "execution", "cell", "tool_call_id",
-             "rewritten": whether `outputs` is all there is, in place of what came before,
-             "text": what is added to the text of the last output,
-             "outputs": what comes after it: {"output_type": "stream", "name", "text"},
-                 {"output_type": "display_data" or "execute_result", "mime_types", "text"} without the pictures,
-                 {"output_type": "error", "ename", "evalue"}}
-
-        A text is at most its last 10,000 characters.
-        """
-        event = {
-            "type": "jupyter_output",
-            "notebook": self.session.store.path,
-            "execution": run.ref,
-            "cell": run.cell_id,
-            "tool_call_id": self.tool_call_id or None,
-            "rewritten": change.rewritten,
-            "text": _tail(change.text),
-            "outputs": [_brief(output) for output in (change.everything if change.rewritten else change.added)],
-        }
-        self._tell(event)
+    def emit(self, run: Run, change: OutputChange | None) -> None:
+        """Tell the graph's streams what a run has printed since the last event; see `events`."""
+        if (event := output_event(run, change, self.redactor)) is not None:
+            self._tell(event)
 
     def report(self, batch: BatchState) -> None:
         """Tell the graph's streams how far a run of many cells has come."""
-        last = batch.outcomes[-1]
-        event = {
-            "type": "jupyter_progress",
-            "notebook": self.session.store.path,
-            "execution": batch.ref,
-            "cell": last.cell_id,
-            "tool_call_id": self.tool_call_id or None,
-            "status": "not run" if last.execution is None else last.execution.status,
-            "done": len(batch.outcomes),
-            "total": len(batch.outcomes) + len(batch.left) + (batch.current is not None),
-        }
-        self._tell(event)
+        self._tell(progress_event(batch))
 
     def _tell(self, event: dict[str, Any]) -> None:
+        event |= {"notebook": self.session.store.path, "tool_call_id": self.tool_call_id or None}
         for name in ("stream_writer", "emit_output_delta"):
             if (emit := getattr(self.runtime, name, None)) is not None:
                 try:
@@ -308,7 +289,14 @@ class JupyterTool(BaseTool):
             tool_call: As the model made it.
             runtime: Whatever has a `config`, such as LangGraph's ToolRuntime; None outside of a graph.
         """
-        return self._host.bridge.run(lambda: self._description(tool_call, runtime))
+        return self._host.bridge.run(lambda: self._described(tool_call, runtime))
+
+    async def _described(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
+        token = CURRENT.set(self._host.redactor)
+        try:
+            return self._host.redactor.redact(await self._description(tool_call, runtime))
+        finally:
+            CURRENT.reset(token)
 
     async def _description(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
         try:
@@ -339,7 +327,7 @@ class JupyterTool(BaseTool):
         run_manager: CallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> Any:
-        return self._host.bridge.run(lambda: self._perform(runtime, tool_call_id, arguments))
+        return self._host.bridge.run(lambda: self._answered(runtime, tool_call_id, arguments))
 
     async def _arun(
         self,
@@ -348,7 +336,7 @@ class JupyterTool(BaseTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> Any:
-        return await self._host.bridge.arun(lambda: self._perform(runtime, tool_call_id, arguments))
+        return await self._host.bridge.arun(lambda: self._answered(runtime, tool_call_id, arguments))
 
     def _to_args_and_kwargs(
         self, tool_input: str | dict[str, Any], tool_call_id: str | None
@@ -359,6 +347,20 @@ class JupyterTool(BaseTool):
             tool_input = {first: tool_input} if first else {}
         _, arguments = super()._to_args_and_kwargs(tool_input, tool_call_id)
         return (), {**arguments, "tool_call_id": tool_call_id or ""}
+
+    async def _answered(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
+        """What is told of a call: without secrets, however it came about."""
+        redactor = self._host.redactor
+        token = CURRENT.set(redactor)
+        try:
+            content, artifact = await self._perform(runtime, tool_call_id, arguments)
+        except ToolException as error:
+            raise ToolException(redactor.redact(str(error))) from error.__cause__
+        finally:
+            CURRENT.reset(token)
+        if isinstance(content, ToolMessage):
+            return content.model_copy(update={"content": redactor.redacted(content.content)}), artifact
+        return redactor.redacted(content), redactor.redacted(artifact)
 
     async def _perform(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
         try:
@@ -423,7 +425,7 @@ class JupyterTool(BaseTool):
     ) -> Call:
         caller, key = self.identify(runtime, tool_call_id, arguments)
         person = self._host.human.person(runtime, jupyter_tools(runtime))
-        return Call(session, caller, key, self._host.limits, tool_call_id, runtime, person)
+        return Call(session, caller, key, self._host.limits, tool_call_id, runtime, person, self._host.redactor)
 
     def identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
         """Who calls, and the key of the call."""
@@ -497,18 +499,3 @@ def _explain(error: ValidationError | Any) -> str:
         f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}" for problem in error.errors()
     )
     return f"[invalid_argument] {problems}. Nothing was done."
-
-
-def _brief(output: Mapping[str, Any]) -> dict[str, Any]:
-    """An output without its pictures and frames, for a stream of events."""
-    kind = output["output_type"]
-    if kind == "stream":
-        return {"output_type": kind, "name": output["name"], "text": _tail(output["text"])}
-    if kind == "error":
-        return {"output_type": kind, "ename": output["ename"], "evalue": _tail(output["evalue"])}
-    text = output["data"].get("text/plain", "")
-    return {"output_type": kind, "mime_types": sorted(output["data"]), "text": _tail(text)}
-
-
-def _tail(text: Any) -> str:
-    return ("".join(text) if isinstance(text, list) else str(text))[-_EVENT:]

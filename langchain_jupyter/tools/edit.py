@@ -101,12 +101,13 @@ class OverwriteCellSource(JupyterTool):
         return _written(arguments)
 
     def _shown(self, call: Call, cells: Sequence[str], arguments: Mapping[str, Any]) -> str:
-        return _changed(call, cells[0], arguments["source"])
+        return _changed(call, cells[0], call.meant(arguments["source"], call.session.document.source(cells[0])))
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         cell_id = call.resolve(arguments["cell"])
         session, caller = call.session, call.caller
-        old, cell = call.once("edit", lambda: session.overwrite(cell_id, arguments["source"], caller=caller))
+        source = call.meant(arguments["source"], session.document.source(cell_id))
+        old, cell = call.once("edit", lambda: session.overwrite(cell_id, source, caller=caller))
         return await _edited(call, old, cell, run=arguments["run"])
 
 
@@ -123,14 +124,14 @@ class EditCellSource(JupyterTool):
 
     def _shown(self, call: Call, cells: Sequence[str], arguments: Mapping[str, Any]) -> str:
         source = call.session.document.source(cells[0])
-        old, new = _meant(source, arguments)
+        old, new = _meant(call, source, arguments)
         once = old and source.count(old) == 1
         return _changed(call, cells[0], source.replace(old, new)) if once else "The text does not stand there once."
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         cell_id = call.resolve(arguments["cell"])
         session, caller = call.session, call.caller
-        texts = _meant(session.document.source(cell_id), arguments)
+        texts = _meant(call, session.document.source(cell_id), arguments)
         old, cell = call.once("edit", lambda: session.replace_text(cell_id, *texts, caller=caller))
         return await _edited(call, old, cell, run=arguments["run"])
 
@@ -174,9 +175,9 @@ def _changed(call: Call, cell_id: str, source: str) -> str:
     return difference(call.session.document.source(cell_id), source, call.language)
 
 
-def _meant(source: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
-    """Old and new text; what a model has copied from a fence is put back to how the cell has it."""
-    old, new = arguments["old"], arguments["new"]
+def _meant(call: Call, source: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """Old and new text; what a model has copied from a fence or a marker is put back to how the cell has it."""
+    old, new = call.meant(arguments["old"], source), call.meant(arguments["new"], source)
     if old not in source and restored(old) in source:
         return restored(old), restored(new)
     return old, new
