@@ -39,10 +39,12 @@ class Format:
         patterns: By the literal text that it begins with, which is looked for first, since that is fast. The group
             `secret`, or else the whole match, is taken out. What is repeated is repeated possessively or within
             bounds, so that no text makes it slow.
+        last_line: Pattern of how it ends, if it has lines.
     """
 
     name: str
     patterns: Mapping[str, str]
+    last_line: str = ""
 
     @property
     def label(self) -> str:
@@ -63,10 +65,14 @@ class Format:
             at: int | None = text.find(needle)
             while at is not None and at >= 0:
                 found = regex.match(pattern, text, pos=at, partial=True)
-                if found is not None and found.end() == len(text):
+                if found is not None and self._goes_on(text[found.end() :]):
                     return at
                 at = text.find(needle, at + 1)
         return min((at for needle in self.patterns if (at := _overlap(text, needle)) is not None), default=None)
+
+    def _goes_on(self, rest: str) -> bool:
+        """Whether what stands behind a match may be more of it: nothing, or the beginning of another line."""
+        return not rest or (bool(self.last_line) and regex.fullmatch(self.last_line, rest, partial=True) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,18 @@ def _token(name: str, needles: str, rest: str) -> Format:
     )
 
 
+_LINE = r"(?:\\n|\r?\n)[ \t]*+"
+_LAST_LINE = rf"(?:{_LINE})?-----END [A-Z0-9 ]{{0,40}}+-----"
+
 # What the providers document, and hand out, in November 2026; the more particular before the more general.
 FORMATS = (
-    _format(
+    Format(
         "a private key",
-        "-----BEGIN",
-        r" (?:[A-Z0-9]{1,20} ){0,4}?PRIVATE KEY(?: BLOCK)?-----(?:(?:\\n|\r?\n)[ \t]*+[A-Za-z0-9+/=]{24,}+)*+"
-        r"(?:(?:\\n|\r?\n)[ \t]*+[A-Za-z0-9+/]{0,24}+={0,2}+)?+"
-        r"(?:(?:\\n|\r?\n)?[ \t]*+-----END [A-Z0-9 ]{0,40}+-----)?+",
+        {
+            "-----BEGIN": r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}?PRIVATE KEY(?: BLOCK)?-----"
+            rf"(?:{_LINE}[A-Za-z0-9+/=]{{24,}}+)*+(?:{_LINE}[A-Za-z0-9+/]{{0,24}}+={{0,2}}+)?+(?:{_LAST_LINE})?+"
+        },
+        _LAST_LINE,
     ),
     _token("an Anthropic key", "sk-ant-", r"[\w-]{20,}+"),
     _token("an OpenAI key", "sk-", r"(?:proj-|svcacct-|admin-|None-)[\w-]{20,}+|[A-Za-z0-9]{32,}+(?![\w-])"),

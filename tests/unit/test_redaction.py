@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
-from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_jupyter.outputs import OutputChange
+from langchain_jupyter.outputs import OutputChange, Outputs
 from langchain_jupyter.redaction import CURRENT, NOTHING, RedactingFilter, Redactor, kinds_of
 from langchain_jupyter.rendering.fences import one_line, printable
 from langchain_jupyter.sessions.executions import Run
@@ -125,6 +125,7 @@ def test_two_secrets_of_a_kind_are_told_apart_and_put_back(redactor: Redactor) -
     assert redactor.restored(shown + "\ne = 5", source) == source + "\ne = 5"
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([*KNOWN.values(), TOKEN, "x = ", "\n", " ", "'", "[redacted: x]"]), max_size=12))
 def test_what_is_redacted_stays_so_and_can_be_put_back(parts: list[str]) -> None:
     redactor = Redactor({"JUPYTER_TOKEN": TOKEN})
@@ -136,6 +137,7 @@ def test_what_is_redacted_stays_so_and_can_be_put_back(parts: list[str]) -> None
     assert redactor.restored(shown, text) == text
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.text(max_size=200))
 def test_text_without_secrets_is_the_same(text: str) -> None:
     if not kinds_of(text):
@@ -189,6 +191,7 @@ def leaks(text: str) -> bool:
     return TOKEN[:12] in text or BODY[:12] in text
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     st.lists(st.sampled_from([*KNOWN.values(), TOKEN, "word ", "\n", "s", "https://a.org/b "]), max_size=8),
     st.lists(st.integers(1, 30), min_size=1, max_size=60),
@@ -202,14 +205,14 @@ def test_a_secret_in_pieces_is_not_told(parts: list[str], lengths: list[int]) ->
     pieces.append(text[at:])
     redactor = Redactor({"JUPYTER_TOKEN": TOKEN})
 
-    heard = told(Run("e1", "c", _event()), [piece for piece in pieces if piece], redactor)
+    heard = told(_run(), [piece for piece in pieces if piece], redactor)
 
     assert not leaks(heard)
     assert len(heard) == len(redactor.redact(text))
 
 
 def test_text_that_is_no_secret_is_told_at_once(redactor: Redactor) -> None:
-    run = Run("e1", "c", _event())
+    run = _run()
     run.outputs.feed("stream", {"name": "stdout", "text": "epoch 1\n"})
 
     event = output_event(run, run.outputs.take(), redactor)
@@ -219,7 +222,7 @@ def test_text_that_is_no_secret_is_told_at_once(redactor: Redactor) -> None:
 
 
 def test_what_was_held_back_is_told_at_the_end(redactor: Redactor) -> None:
-    run = Run("e1", "c", _event())
+    run = _run()
     run.outputs.feed("stream", {"name": "stdout", "text": "task"})
     run.outputs.feed("stream", {"name": "stdout", "text": "s plum"})
     first = output_event(run, run.outputs.take(), redactor)
@@ -234,7 +237,7 @@ def test_what_was_held_back_is_told_at_the_end(redactor: Redactor) -> None:
 
 
 def test_displays_and_errors_are_told_without_secrets(redactor: Redactor) -> None:
-    run = Run("e1", "c", _event())
+    run = _run()
     run.outputs.feed("display_data", {"data": {"text/plain": TOKEN}, "metadata": {}})
     run.outputs.feed("error", {"ename": "E", "evalue": TOKEN, "traceback": []})
 
@@ -296,7 +299,5 @@ def test_environment_variables_that_are_named_like_secrets(
     assert (name in secrets_of_environment()) is secret
 
 
-def _event() -> Any:
-    import asyncio
-
-    return asyncio.Event()
+def _run() -> Run:
+    return Run("e1", "c", asyncio.Event(), Outputs())
