@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"<([\w-]+)\|(\w+)>")
 _OURS = re.compile(r"c\d|n\d+x")
 """Ids that a step gave; a cell that stood twice and reads otherwise has another one since."""
 
-VERBS = ("insert", "type", "type", "type", "move", "move", "delete", "output")
+VERBS = ("insert", "type", "type", "type", "cut", "move", "move", "delete", "output")
 
 Step = tuple[int, str, int, int]
 """Who, which verb, and two numbers from which cells and places follow."""
@@ -44,15 +44,20 @@ NOTEBOOK = [
 
 
 class Log:
-    """What was done to which cell, by whom."""
+    """What was done to which cell by whom, and of which cells the agent was told that its edits may not stand there."""
 
     def __init__(self) -> None:
         self.typed: dict[str, list[str]] = {"agent": [], "person": []}
+        self.cut: dict[str, set[str]] = {"agent": set(), "person": set()}
         self.moved: set[str] = set()
         self.deleted: set[str] = set()
         self.printed: dict[str, tuple[str, str]] = {}
         self.printed_by_people: set[str] = set()
+        self.doubted: set[str] = set()
         self._count = 0
+
+    def all(self) -> set[str]:
+        return {*self.typed["agent"], *self.typed["person"], *self.cut["agent"], *self.cut["person"]}
 
     def token(self, cell_id: str) -> str:
         self._count += 1
@@ -92,6 +97,11 @@ class Person:
             token = self._log.token(cell_id)
             text.insert(_boundary(str(text), b), token)
             self._log.typed["person"].append(token)
+        elif verb == "cut":
+            text = cells[at]["source"]
+            if (match := _token(str(text), b)) is not None:
+                del text[match.start() : match.end()]
+                self._log.cut["person"].add(match[0])
         elif verb == "move":
             self._log.moved.add(cell_id)
             with self.ydoc.transaction():
@@ -133,6 +143,11 @@ class Agent:
             at = _boundary(source, b)
             document.set_source(cell_id, source[:at] + token + source[at:])
             self._log.typed["agent"].append(token)
+        elif verb == "cut":
+            source = document.source(cell_id)
+            if (match := _token(source, b)) is not None:
+                document.set_source(cell_id, source[: match.start()] + source[match.end() :])
+                self._log.cut["agent"].add(match[0])
         elif verb == "move":
             self._log.moved.add(cell_id)
             document.move(cell_id, place=(None, document.ids[b % len(document)]))
@@ -146,22 +161,28 @@ class Agent:
 
 
 def check(cells: Sequence[Mapping[str, Any]], log: Log) -> None:
-    """Nothing of the agent is lost or doubled, nothing is astray, ids are unique."""
+    """Nothing of the agent is lost or doubled or back again, nothing is astray, ids are unique."""
     ids = Counter(cell["id"] for cell in cells)
     assert not [cell_id for cell_id, count in ids.items() if count > 1]
     sources = {cell["id"]: cell["source"] for cell in cells}
     for cell_id, source in sources.items():
+        if cell_id in log.doubted:
+            continue
         meant = {match[0] for match in _TOKEN.findall(source)}
         assert len(meant - {cell_id}) <= (0 if _OURS.fullmatch(cell_id) else 1), f"{cell_id}: {source}"
         assert _TOKEN.sub("", source) == "", f"{cell_id}: {source}"
         tokens = _TOKEN.findall(source)
         assert len(tokens) == len(set(tokens)), f"doubled in {cell_id}: {source}"
+    gone = log.cut["agent"] | log.cut["person"]
+    sure = {token: cell for token in log.all() if (cell := _cell(token)) not in log.deleted | log.doubted}
     for token in log.typed["agent"]:
-        if _cell(token) not in log.deleted:
-            assert token in sources[_cell(token)], f"{token} is lost: {sources}"
+        if token not in gone and token in sure:
+            assert token in sources[sure[token]], f"{token} is lost: {sources}"
     for token in log.typed["person"]:
-        if _cell(token) not in log.deleted | log.moved:
-            assert token in sources[_cell(token)], f"{token} is lost: {sources}"
+        if token not in gone and token in sure and sure[token] not in log.moved:
+            assert token in sources[sure[token]], f"{token} is lost: {sources}"
+    for token in log.cut["agent"]:
+        assert token not in sure or token not in sources[sure[token]], f"{token} is back: {sources}"
     for cell_id, (token, _) in log.printed.items():
         if cell_id not in log.deleted | log.printed_by_people:
             printed = next(cell["outputs"] for cell in cells if cell["id"] == cell_id)
@@ -172,6 +193,11 @@ def _cell(token: str) -> str:
     match = _TOKEN.fullmatch(token)
     assert match is not None
     return match[1]
+
+
+def _token(source: str, number: int) -> re.Match[str] | None:
+    tokens = list(_TOKEN.finditer(source))
+    return tokens[number % len(tokens)] if tokens else None
 
 
 def _boundary(source: str, number: int) -> int:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, ArrayEvent, Doc, Map, MapEvent, Text
+from pycrdt import Array, ArrayEvent, Doc, Map, MapEvent, Text, TextEvent
 
 from langchain_jupyter.documents.journal import Edit, Journal, Place
-from langchain_jupyter.documents.text import text_edits
+from langchain_jupyter.documents.text import TextEdit, text_edits
 from langchain_jupyter.errors import CellChanged
 from langchain_jupyter.models import Cell, CellType, Output
 from langchain_jupyter.outputs import OutputChange, clean
@@ -45,12 +45,15 @@ class NotebookDocument:
         order: Goes up whenever cells come, go or move.
         version: Goes up with each change by anybody.
         focus: Id of the cell that was last changed or run through this object; empty before.
+        follow: Called amid each change of a source, by anybody: the cell's id, the cell before it where that had been
+            read, and pycrdt's delta. It must not change or read the document.
     """
 
     def __init__(self, ydoc: Doc[Any] | None = None) -> None:
         self.journal = Journal()
         self.order = self.version = 0
         self.focus = ""
+        self.follow: Callable[[str, Mapping[str, Any] | None, Sequence[Mapping[str, Any]]], None] | None = None
         self._recording = True
         self._members: tuple[int, frozenset[str]] = (-1, frozenset())
         self._mended = -1
@@ -247,13 +250,16 @@ class NotebookDocument:
             self._cells.insert(at, self._notebook.create_ycell(dict(cell)))
         return str(cell_id)
 
-    def set_source(self, cell_id: str, source: str, *, expect: str | None = None) -> None:
+    def set_source(
+        self, cell_id: str, source: str, *, expect: str | None = None, edits: Sequence[TextEdit] | None = None
+    ) -> None:
         """Change a source by the smallest edits.
 
         Args:
             cell_id: Which cell.
             source: The new text.
             expect: The text that must stand there now; None if any may.
+            edits: That make the new text of the old one, last one first; None for the smallest.
 
         Raises:
             KeyError: There is no such cell.
@@ -267,7 +273,7 @@ class NotebookDocument:
         self._record(Edit("source", cell_id, old, source))
         with self.ydoc.transaction():
             text: Text = self.ycell(cell_id)["source"]
-            for edit in text_edits(old, source):
+            for edit in text_edits(old, source) if edits is None else edits:
                 if edit.end > edit.start:
                     del text[edit.start : edit.end]
                 if edit.text:
@@ -495,10 +501,15 @@ class NotebookDocument:
 
     def _observe(self, events: Sequence[Any]) -> None:
         """Keep the mirror of ids, and forget the snapshots of what changed. Events come outermost first."""
+        before: dict[str, Mapping[str, Any]] = {}
         for event in events if self._mirror_of_ids is not None else ():
             path = event.path
             if path:
-                self._snapshots.pop(self._ids[path[0]], None)
+                cell_id = self._ids[path[0]]
+                if (snapshot := self._snapshots.pop(cell_id, None)) is not None:
+                    before[cell_id] = snapshot
+                if path[1:] == ["source"] and isinstance(event, TextEvent) and self.follow is not None:
+                    self.follow(cell_id, before.get(cell_id), event.delta)  # type: ignore[attr-defined]
                 if len(path) == 1 and isinstance(event, MapEvent) and "id" in event.keys:  # type: ignore[attr-defined]
                     self._rename(path[0], event.target["id"])  # type: ignore[attr-defined]
             elif isinstance(event, ArrayEvent):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from langchain_jupyter.documents.journal import Edit, Place
+from langchain_jupyter.documents.lineage import Lineage
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.text import replayed
 
-logger = logging.getLogger(__name__)
-
 _RECENT = 100
+_FOLLOWED = 200
+_LONG = 50_000
+"""Characters of a source beyond which its changes are not followed one by one."""
 
 Member: TypeAlias = tuple[str, str]
 """A part of a cell that changes as a whole: `("source", "")`, `("outputs", "")`, `("metadata", key)`."""
@@ -84,10 +85,19 @@ class EditKeeper:
 
     Args:
         document: Where we edit.
+        doubt: Called with cells as they were, by id, that may not read as they should now: an edit of ours is gone, or
+            was put where it seemed to fit.
     """
 
-    def __init__(self, document: NotebookDocument) -> None:
+    def __init__(
+        self, document: NotebookDocument, *, doubt: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None
+    ) -> None:
         self._document = document
+        self._doubt = doubt
+        self._lineages: dict[str, Lineage] = {}
+        self._theirs = self._mending = False
+        self._order = -1
+        document.follow = self._follow
 
     def brace(self) -> None:
         """Know how the cells stand that we changed lately."""
@@ -96,19 +106,77 @@ class EditKeeper:
         for edit in document.journal.since(max(len(document.journal) - _RECENT, 0)):
             if edit.cell_id in document:
                 document.snapshot(edit.cell_id)
+        self._order, self._theirs = document.order, True
 
     def mend(self) -> None:
         """Bring back what is gone, and make ids unique again."""
+        self._theirs = False
         document, replaced = self._document, self._document.take_replaced()
+        if document.order == self._order:
+            return
+        self._mending = True
         ours = {change.cell_id: change for change in self._changes_of(replaced)}
+        doubtful: dict[str, Mapping[str, Any]] = {}
+        caught_up = self._catch_up(doubtful)
         for cell_id, change in ours.items():
+            if cell_id in caught_up:
+                change.steps.pop(("source", ""), None)
             if cell_id in document and not _restore(document, change, replaced[cell_id]):
-                logger.warning("an edit of cell %s was lost when somebody else moved it", cell_id)
-        document.mend(lambda cell, other: cell["id"] in ours and _outdated(ours[cell["id"]], cell, other))
+                doubtful[cell_id] = replaced[cell_id]
+        document.mend(self._outdated_by(ours))
+        self._catch_up(doubtful)  # a cell may have got back the id that it once had from us
+        self._mending = False
+        if doubtful and self._doubt is not None:
+            self._doubt(doubtful)
+
+    # -- inside -------------------------------------------------------------------------------------------------
 
     def _changes_of(self, cells: Mapping[str, Any]) -> Sequence[Change]:
         edits = self._document.journal.since(0) if cells else ()
         return changes(edit for edit in edits if edit.cell_id in cells)
+
+    def _follow(self, cell_id: str, before: Mapping[str, Any] | None, delta: Sequence[Mapping[str, Any]]) -> None:
+        if self._mending:
+            return
+        lineage = self._lineages.pop(cell_id, None)
+        if before is not None and (lineage is None or str(lineage) != before["source"]):
+            lineage = Lineage.of(before["source"])
+        if lineage is None or len(lineage) > _LONG:
+            return
+        lineage.change(delta, ours=not self._theirs)
+        self._lineages[cell_id] = lineage
+        if len(self._lineages) > _FOLLOWED:
+            del self._lineages[next(iter(self._lineages))]
+
+    def _catch_up(self, doubtful: dict[str, Mapping[str, Any]]) -> Collection[str]:
+        """Give each copy the edits of its source that it lacks.
+
+        Returns:
+            Ids of the cells whose sources need nothing more.
+        """
+        document, done = self._document, set()
+        for cell_id, lineage in list(self._lineages.items()):
+            if cell_id not in document:
+                continue
+            cell, before = document.snapshot(cell_id), str(lineage)
+            if cell["source"] != before:
+                adoption = lineage.adopt(cell["source"])
+                if adoption is None:
+                    del self._lineages[cell_id]
+                    continue
+                if not adoption.certain:
+                    doubtful[cell_id] = {**cell, "source": before}
+                with document.unrecorded():
+                    document.set_source(cell_id, str(lineage), edits=adoption.edits)
+            done.add(cell_id)
+        return done
+
+    def _outdated_by(self, ours: Mapping[str, Change]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], bool]:
+        def outdated(cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+            change, lineage = ours.get(cell["id"]), self._lineages.get(cell["id"])
+            return change is not None and _outdated(change, lineage, cell, other)
+
+        return outdated
 
 
 def _restore(document: NotebookDocument, change: Change, before: Mapping[str, Any]) -> bool:
@@ -118,10 +186,13 @@ def _restore(document: NotebookDocument, change: Change, before: Mapping[str, An
     return all(fine)
 
 
-def _outdated(change: Change, cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _outdated(change: Change, lineage: Lineage | None, cell: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the other cell is this one as it was before some of our changes, and nothing else."""
-    members: set[Member] = {("source", ""), ("outputs", ""), ("cell_type", ""), ("attachments", "")}
+    source: Member = ("source", "")
+    members: set[Member] = {("outputs", ""), ("cell_type", ""), ("attachments", "")}
     members |= {("metadata", key) for each in (cell, other) for key in each.get("metadata") or {}}
+    if lineage is None or not lineage.has_been(other["source"]):
+        members.add(source)
     return all(_older(change.steps.get(member, []), _value(cell, member), _value(other, member)) for member in members)
 
 

@@ -82,6 +82,7 @@ class RoomStore:
         self._saving = asyncio.Lock()
         self._fault: OutOfReach | None = None
         self._conflict: DocumentConflict | None = None
+        self._doubtful: dict[str, Mapping[str, Any]] = {}
         self._version = self._saved_version = self._saves = 0
         self._changed_at = 0.0
         self._confirmed = self._in_file_next = self._in_file = 0
@@ -160,9 +161,12 @@ class RoomStore:
         Raises:
             DocumentError: The notebook is gone from the server, or cannot be opened any more.
             ServerRefused: The token is no longer accepted.
-            DocumentConflict: Edits of ours do not fit what the room holds now; told once.
+            DocumentConflict: Edits of ours do not fit what the room holds now, or may not stand where they should;
+                told once.
         """
         conflict, self._conflict = self._conflict, None
+        if conflict is None and self._doubtful:
+            conflict = await self._doubt()
         if conflict is not None:
             raise conflict
         if self._fault is not None:
@@ -261,7 +265,7 @@ class RoomStore:
             provider.gone(old)
             old.close()
             await self._carry_over(fresh)
-        keeper = EditKeeper(self._document)
+        keeper = EditKeeper(self._document, doubt=self._doubtful.update)
         fresh.before, fresh.after = keeper.brace, keeper.mend
         return provider
 
@@ -335,6 +339,20 @@ class RoomStore:
             f"The server had lost the recent history of {self._given}, and cells that we had changed read otherwise "
             f"there now: {handles}. The server's version stands; the notebook as it was here is in {copy}.",
             cells=clashing,
+            copy=copy,
+        )
+
+    async def _doubt(self) -> DocumentConflict:
+        """What is to be told of cells that somebody moved amid our edits."""
+        document = self._document
+        doubtful, self._doubtful = self._doubtful, {}
+        ours = [doubtful.get(cell_id) or document.snapshot(cell_id) for cell_id in document.ids]
+        copy = await self._set_aside(ours)
+        handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in doubtful)
+        return DocumentConflict(
+            f"Somebody moved cells of {self._given} while they were edited here: {handles}. The edits stand in them as "
+            f"far as they fit: read these cells again. The notebook as it was here is in {copy}.",
+            cells=list(doubtful),
             copy=copy,
         )
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+_Block: TypeAlias = tuple[int, int, str]
+
+_BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
+_WORD = re.compile(r"\w+|\W")
+_SLIDE = 1_000
 _CHARACTERWISE = 4_000
 """Above this many characters a changed block is compared by lines: difflib is quadratic."""
 
@@ -20,12 +27,18 @@ class TextEdit(NamedTuple):
 
 def text_edits(old: str, new: str) -> Iterator[TextEdit]:
     """The edits from `old` to `new`, last one first, so that each leaves the offsets of the next alone."""
-    start = _common_prefix(old, new)
-    end = _common_prefix(old[start:][::-1], new[start:][::-1])
-    before, after = old[start : len(old) - end], new[start : len(new) - end]
-    for left, right, text in reversed(list(_blocks(before, after))):
-        first = len(old[: start + left].encode())
-        yield TextEdit(first, first + len(before[left:right].encode()), text)
+    for start, end, text in reversed(list(_blocks(old, new))):
+        first = len(old[:start].encode())
+        yield TextEdit(first, first + len(old[start:end].encode()), text)
+
+
+def common(one: str, other: str) -> Iterator[tuple[int, int]]:
+    """Where the characters that both texts share stand in each, word by word."""
+    a, b = (_WORD.findall(text) for text in (one, other))
+    starts, others = ([0, *itertools.accumulate(map(len, words))] for words in (a, b))
+    for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+        first, second = starts[block.a], others[block.b]
+        yield from ((first + n, second + n) for n in range(starts[block.a + block.size] - first))
 
 
 def merged(base: str, ours: str, theirs: str, *, ours_first: bool = True) -> str | None:
@@ -101,8 +114,20 @@ def _common_prefix(a: str, b: str) -> int:
     return low
 
 
-def _blocks(old: str, new: str) -> Iterator[tuple[int, int, str]]:
+def _blocks(old: str, new: str) -> Iterator[_Block]:
     """Changed blocks as (start, end, replacement), in characters of `old`, in order."""
+    first = _common_prefix(old, new)
+    last = _common_prefix(old[first:][::-1], new[first:][::-1])
+    blocks = [
+        (first + start, first + end, text)
+        for start, end, text in _differences(old[first : len(old) - last], new[first : len(new) - last])
+    ]
+    edges = [0, *(edge for start, end, _ in blocks for edge in (start, end)), len(old)]
+    for number, block in enumerate(blocks):
+        yield _slid(old, block, edges[2 * number], edges[2 * number + 3])
+
+
+def _differences(old: str, new: str) -> Iterator[_Block]:
     if not old and not new:
         return
     characterwise = len(old) + len(new) <= _CHARACTERWISE
@@ -114,3 +139,46 @@ def _blocks(old: str, new: str) -> Iterator[tuple[int, int, str]]:
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
         if tag != "equal":
             yield offsets[i1], offsets[i2], "".join(b[j1:j2])
+
+
+def _slid(old: str, block: _Block, left: int, right: int) -> _Block:
+    """The same change where it makes most sense: of `ab` to `abab` it does not tell which `ab` is new.
+
+    Whoever edits beside it meanwhile would find theirs amid ours, or ours torn, where it was put by chance.
+    """
+    start, end, text = block
+    if (start < end) == bool(text):
+        return block
+    changed, best = text or old[start:end], (_sense(old, block), 0, block)
+    for step in (-1, 1):
+        at, moving = start, changed
+        for distance in range(1, _SLIDE):
+            beside = at + len(moving) * (not text) if step > 0 else at - 1
+            if not left <= beside < right or old[beside] != moving[0 if step > 0 else -1]:
+                break
+            moving = moving[1:] + moving[0] if step > 0 else moving[-1] + moving[:-1]
+            at += step
+            slid = (at, at, moving) if text else (at, at + len(moving), "")
+            best = max(best, (_sense(old, slid), -distance, slid))
+    return best[2]
+
+
+def _sense(old: str, block: _Block) -> tuple[int, bool, int]:
+    """How much a change looks like one that somebody would make: whole lines, whole brackets, whole words."""
+    start, end, text = block
+    changed, before, after = text or old[start:end], old[start - 1 : start], old[end : end + 1]
+    lines = 2 * (before in ("", "\n") and changed.endswith("\n")) or int(
+        changed.startswith("\n") and after in ("", "\n")
+    )
+    words = sum(not (one + other).isalnum() for one, other in ((before, changed[:1]), (changed[-1:], after)))
+    return lines, _balanced(changed), words
+
+
+def _balanced(text: str) -> bool:
+    opened = []
+    for character in text:
+        if character in _BRACKETS:
+            opened.append(_BRACKETS[character])
+        elif character in _BRACKETS.values() and (not opened or opened.pop() != character):
+            return False
+    return not opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,7 @@ class Hub:
         NotebookDocument(self.ydoc).load(NOTEBOOK, {})
         self._up: list[deque[bytes]] = [deque() for _ in range(3)]
         self._down: list[deque[bytes]] = [deque() for _ in range(3)]
-        self._log = Log()
+        self.log = Log()
         self._replicas = [Replica(client_id) for client_id in client_ids]
         for replica, up in zip(self._replicas, self._up, strict=True):
             replica.ydoc.apply_update(self.ydoc.get_update())
@@ -37,9 +38,9 @@ class Hub:
         self._subscription = self.ydoc.observe(self._broadcast)
         document = NotebookDocument(self._replicas[0].ydoc)
         assert document.ids  # it keeps up from the first look on
-        keeper = EditKeeper(document)
+        keeper = EditKeeper(document, doubt=self.log.doubted.update)
         self._replicas[0].before, self._replicas[0].after = keeper.brace, keeper.mend
-        self.actors = [Agent(document, self._log), *(Person(r.ydoc, self._log) for r in self._replicas[1:])]
+        self.actors = [Agent(document, self.log), *(Person(r.ydoc, self.log) for r in self._replicas[1:])]
 
     def _broadcast(self, event: Any) -> None:
         for down in self._down:
@@ -74,17 +75,23 @@ class Hub:
     def check(self) -> None:
         agent, *people = (actor.cells for actor in self.actors)
         assert people[0] == people[1] == agent
-        check(agent, self._log)
+        check(agent, self.log)
 
 
-# The same examples each time: about one in some thousands of others ends like the one below.
-@settings(max_examples=300, deadline=None, derandomize=True)
+# The same examples each time, so that a push does not fail for one that nobody wrote. To look for others:
+# `EXAMPLES=20000 pytest tests/unit/test_convergence.py`.
+SEARCH = int(os.environ.get("EXAMPLES", "0"))
+
+
+@pytest.mark.timeout(0 if SEARCH else 180)
+@settings(max_examples=SEARCH or 300, deadline=None, derandomize=not SEARCH)
 @given(steps, st.permutations([1, 2, 3]))
-def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost(steps: list[Step], client_ids: list[int]) -> None:
+def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost_unsaid(
+    steps: list[Step], client_ids: list[int]
+) -> None:
     played(steps, client_ids).check()
 
 
-@pytest.mark.xfail(reason="a person's move carries the cell off amid our edits and another person's", strict=True)
 def test_edits_around_a_persons_survive_a_move_by_another() -> None:
     steps: list[Step] = [
         (0, "type", 1, 0),
@@ -95,7 +102,9 @@ def test_edits_around_a_persons_survive_a_move_by_another() -> None:
         (0, "type", 1, 1),
     ]
 
-    played(steps, [1, 2, 3]).check()
+    hub = played(steps, [1, 2, 3])
+    hub.check()
+    assert not hub.log.doubted
 
 
 def played(steps: Sequence[Step], client_ids: Sequence[int]) -> Hub:
