@@ -101,7 +101,9 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-def test_the_three_and_the_file_come_to_the_same_and_no_edit_is_lost_unsaid(lab: LabServer, runner: asyncio.Runner) -> None:
+def test_the_three_and_the_file_come_to_the_same_and_no_edit_is_lost_unsaid(
+    lab: LabServer, runner: asyncio.Runner
+) -> None:
     server = JupyterServer(lab.settings)
 
     async def play(moves: list[tuple[int, str, int, int]]) -> None:
