@@ -19,7 +19,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from rich.console import Console
 from rich.markup import escape
 
-from langchain_jupyter import __version__
+from langchain_jupyter import __version__, token_commands
 from langchain_jupyter.doctor.examination import Case, examine
 from langchain_jupyter.errors import MissingExtra, UsageError
 from langchain_jupyter.mcp.command import health, serve
@@ -37,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+token_app = typer.Typer(help="Tokens of Jupyter servers, kept for you.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
 console = Console(highlight=False)
 terminal = Terminal(console)
 
@@ -51,8 +53,8 @@ TaskOption = Annotated[str, typer.Option("--prompt", "-p", help="Task prompt; `p
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
 
 
-def _command(function: Command) -> Command:
-    """A command of the app: its errors are one paragraph, unless --debug asks where they come from."""
+def _command(function: Command, name: str = "", *, group: typer.Typer = app) -> Command:
+    """A command of the app, or of a group: its errors are one paragraph, unless --debug asks where they come from."""
     signature = inspect.signature(function, eval_str=True)
     known = "debug" in signature.parameters
 
@@ -67,7 +69,7 @@ def _command(function: Command) -> Command:
         parameters = [*signature.parameters.values(), debug]
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {**get_type_hints(function, include_extras=True), "debug": DebugOption}
-    app.command()(run)
+    group.command(name or None)(run)
     return function
 
 
@@ -195,6 +197,9 @@ def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists 
 
 _command(serve)
 _command(health)
+_command(token_commands.keep, "set", group=token_app)
+_command(token_commands.show, "list", group=token_app)
+_command(token_commands.forget, "remove", group=token_app)
 
 
 @contextmanager

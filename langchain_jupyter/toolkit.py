@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,7 @@ from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
 from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings, secrets_of_environment
+from langchain_jupyter.tokens import token_of
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.workspace import Workspace
@@ -46,7 +48,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             others takes `notebook`. Nothing outside of it can be read or written through them; code that runs can.
         server_url: A Jupyter server, or a user's server of a hub: `path` and `root` are paths there, the notebook is
             edited live beside people where the server has real-time collaboration, and its kernel there is used.
-        token: For that server.
+        token: For that server; if it is not given, the one that `langchain-jupyter token set` keeps for it.
         runtime_url: The server or gateway that runs the kernel, where it is another one than the notebook's.
         runtime_token: For that one; `token` if not given.
         notebook_client: An `NbModelClient` of jupyter-nbmodel-client that you have, in place of `path`; what it cannot
@@ -119,13 +121,14 @@ class JupyterToolkit(Closing, BaseToolkit):
         super().__init__()
         self._human = Human(approve)
         self._undo = Undo()
+        servers: tuple[ServerSettings | None, ...] = ()
         if backend is None:
             if notebook_client is None:
                 _check_place(path, root, tools, server_url)
             else:
                 _check_notebook_client(path, root, server_url, isolation)
             _check_kernel_client(kernel_client, root, runtime_url, kernel, isolation)
-            server, runtimes = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
+            server, runtimes = servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
             documents = documents_of(path, root, server, Collaborator(name=username), notebook_client)
             kernels = kernels_of(runtimes, documents, kernel_client, keep=keep_kernels)
             backend = Backend(documents, kernels, shared=server is not None)
@@ -133,7 +136,7 @@ class JupyterToolkit(Closing, BaseToolkit):
                 backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
         self._limits = limits or OutputLimits()
-        self._redactor = _redactor(redact, token, runtime_token)
+        self._redactor = _redactor(redact, servers)
         self._workspace = Workspace(
             backend,
             kernel=kernel,
@@ -365,19 +368,25 @@ def _servers(
     url: str, token: str | SecretStr, runtime_url: str, runtime_token: str | SecretStr, tls: TLS
 ) -> tuple[ServerSettings | None, ServerSettings | None]:
     """The server of the notebook, and that of the kernel."""
-    documents = ServerSettings(url=url, token=_secret(token), tls=tls) if url else None
+    documents = _known(ServerSettings(url=url, token=_secret(token), tls=tls)) if url else None
     if not runtime_url:
         return documents, documents
-    return documents, ServerSettings(url=runtime_url, token=_secret(runtime_token or token), tls=tls)
+    return documents, _known(ServerSettings(url=runtime_url, token=_secret(runtime_token or token), tls=tls))
 
 
-def _redactor(redact: bool | Redactor, *tokens: str | SecretStr) -> Redactor:
+def _known(server: ServerSettings) -> ServerSettings:
+    """The server with the token that the user keeps for it, if none was given."""
+    kept = None if server.token else token_of(server.url)
+    return server if kept is None else replace(server, token=kept)
+
+
+def _redactor(redact: bool | Redactor, servers: Iterable[ServerSettings | None]) -> Redactor:
     if isinstance(redact, Redactor):
         return redact
     if not redact:
         return NOTHING
     redactor = Redactor(secrets_of_environment())
-    redactor.add("Jupyter token", *(_secret(token).get_secret_value() for token in tokens))
+    redactor.add("Jupyter token", *(server.token.get_secret_value() for server in servers if server is not None))
     return redactor
 
 

@@ -27,7 +27,7 @@ LAYERS = [
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent", "studio", "deep"},
-    {"mcp", "cli", "demo", "doctor", "terminal"},
+    {"mcp", "cli", "token_commands", "demo", "doctor", "terminal"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
