@@ -44,7 +44,7 @@ test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browse
 test-mcp: $(READY) $(MCP2)/.ready ## Run MCP clients and servers of both majors of its SDK against each other
 	@$(BIN)/python -m pytest -m servers tests/integration/test_mcp_clients.py
 
-test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways; installs them
+test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways, and those of R; installs them
 	@$(BIN)/python -m pytest $(PARALLEL) -m servers --ignore tests/integration/test_mcp_clients.py
 
 test-more: check build/chromium/.ready $(MCP2)/.ready build/servers/.ready test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
@@ -64,6 +64,7 @@ $(MCP2)/.ready: pyproject.toml constraints.txt | $(READY)
 # Enterprise Gateway wants an older jupyter-client and jupyter-server than ours, so it has an environment of its own.
 build/servers/.ready: $(READY)
 	@command -v npm >/dev/null || { echo "Installing npm ..."; $(APT) update -qq && $(APT) install -y -qq npm >/dev/null; }
+	@command -v R >/dev/null || { echo "Installing R ..."; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends r-cran-irkernel >/dev/null; }
 	@echo "Installing JupyterHub, its proxy, and two gateways (minutes, once) ..."
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test,servers]'
 	@npm install --silent --no-fund --no-audit --prefix build/servers configurable-http-proxy@5

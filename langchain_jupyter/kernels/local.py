@@ -30,11 +30,12 @@ _STOP_TIMEOUT = 2.0
 _ARRIVAL = 60.0
 _ASK_AGAIN = 5.0
 _IN_A_ROW = 50
+_LINGER = 0.05  # Deno publishes some of what code shows when it is idle again
 _ENDED = "the kernel {cause} and was restarted."  # by the session, which is told
 
 
 class LocalKernel:
-    """A child process that speaks Jupyter messaging, over Unix sockets where there are any.
+    """A child process that speaks Jupyter messaging: over Unix sockets if it is written in Python, or else over TCP.
 
     Args:
         spec: Name of an installed kernel spec; "" for the notebook's, or else python3.
@@ -54,6 +55,7 @@ class LocalKernel:
         self._waiting: dict[str, Inbox] = {}
         self._asking: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._features: Sequence[str] = ()
+        self._linger = 0.0
         self._oom_kills: tuple[int, ...] = ()
         self._ended = _ENDED.format(cause="ended")
         self._callbacks: list[Callable[[], None]] = []
@@ -114,6 +116,8 @@ class LocalKernel:
             await _send(client, "shell", request)
             async for message in until_idle(inbox, self._arrived):
                 yield message
+            async for message in _late(inbox, self._linger):
+                yield message
         finally:
             del self._waiting[msg_id]
             if not self._waiting and self._state == "busy":
@@ -168,10 +172,10 @@ class LocalKernel:
 
     # -- the process --------------------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
+    async def _start(self, *, again: bool = True) -> None:
         self._state, self._oom_kills = "starting", oom_kills()
-        self._manager = manager = self._new_manager()
         try:
+            self._manager = manager = self._new_manager()
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
             self._client = client = manager.client()
             client.context.setsockopt(zmq.RCVHWM, 0)  # at 1,000 waiting messages outputs are dropped, idle with them
@@ -185,7 +189,11 @@ class LocalKernel:
                 f"There is no kernel spec {self._spec!r}. Installed: {_specs()}. Give one of them as kernel=."
             ) from error
         except (RuntimeError, OSError) as error:
+            ended = manager.transport == "tcp" and not await manager.is_alive()
             await self._stop()
+            if again and ended:  # somebody may have taken one of its ports before it did
+                await self._start(again=False)
+                return
             raise self._failed(f"The kernel {self._spec!r} did not start: {error}") from error
         except BaseException:
             await self._stop()
@@ -197,16 +205,21 @@ class LocalKernel:
         self._tasks.append(asyncio.create_task(self._watch(manager)))
 
     def _new_manager(self) -> AsyncKernelManager:
-        if os.name != "posix":
-            return AsyncKernelManager(kernel_name=self._spec, shutdown_wait_time=_STOP_TIMEOUT)
-        # Left to itself, jupyter_client names the sockets relative to the working directory; the kernel's is another.
-        self._sockets = tempfile.TemporaryDirectory(prefix="jupyter-", ignore_cleanup_errors=True)
-        return AsyncKernelManager(
-            kernel_name=self._spec,
-            transport="ipc",
-            ip=f"{self._sockets.name}/kernel",
-            shutdown_wait_time=_STOP_TIMEOUT,
-        )
+        """Of a kernel that is to speak over Unix sockets, if it is written in Python; others may know TCP only.
+
+        Raises:
+            NoSuchKernel: There is no such kernel spec.
+        """
+        manager = AsyncKernelManager(kernel_name=self._spec, shutdown_wait_time=_STOP_TIMEOUT)
+        spec = manager.kernel_spec
+        in_python = spec is not None and Path(spec.argv[0]).name.startswith(("python", "pypy"))
+        self._linger = 0 if in_python else _LINGER
+        if os.name == "posix" and in_python:
+            # Left to itself, jupyter_client names the sockets relative to the working directory; the kernel's is
+            # another.
+            self._sockets = tempfile.TemporaryDirectory(prefix="jupyter-", ignore_cleanup_errors=True)
+            manager.transport, manager.ip = "ipc", f"{self._sockets.name}/kernel"
+        return manager
 
     def _remove_sockets(self) -> None:
         if self._sockets is not None:
@@ -265,6 +278,18 @@ class LocalKernel:
             reply = self._asking.get(raw["parent_header"].get("msg_id", ""))
             if reply is not None and not reply.done() and channel != "iopub":
                 reply.set_result(raw["content"])
+
+
+async def _late(inbox: Inbox, linger: float) -> AsyncIterator[Message]:
+    """What comes for a run that is over, until nothing comes for so long."""
+    while linger:
+        try:
+            async with asyncio.timeout(linger):
+                message = await inbox.get()
+        except TimeoutError:
+            return
+        if isinstance(message, Message):
+            yield message
 
 
 async def _published(inbox: Inbox) -> None:

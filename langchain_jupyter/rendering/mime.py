@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_jupyter.rendering.charts import chart
 from langchain_jupyter.rendering.fences import printable
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Choice:
 def choose(data: Mapping[str, Any]) -> Choice:
     """The best text and the image of a MIME bundle, as nbformat or the kernel has it."""
     image = next(((mime, _joined(data[mime])) for mime in IMAGES if mime in data), None)
-    text = _text(data, image is not None)
+    drawn = None if image else chart(data)
+    text = _text(data, image is not None) if drawn is None else drawn
     known = {*IMAGES, *_TEXTS, "application/json", "text/html"}
     if _WIDGET in data and text:
         # What happens to it later goes to the browser and never comes back: a bar of tqdm.notebook stays at 0 % here.

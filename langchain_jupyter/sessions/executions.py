@@ -160,8 +160,10 @@ class Run:
             self.error = ErrorInfo(content["ename"], content["evalue"], tuple(content.get("traceback", ())))
             stopped = self.interrupted or content["ename"] == "KeyboardInterrupt"
             self.status = "interrupted" if stopped else "error"
-        else:
-            self.status, self.note = "interrupted", "The kernel did not run it: a run before it failed."
+        else:  # of code that was stopped, R's kernel says what others say of code that did not run
+            self.status = "interrupted"
+            if not self.interrupted:
+                self.note = "The kernel did not run it: a run before it failed."
 
 
 class Executions:
