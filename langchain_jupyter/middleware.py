@@ -105,13 +105,14 @@ def _approval(given: bool) -> Iterator[None]:
 
 def _describe(info: NotebookInfo, rows: Sequence[tuple[Cell, str]], states: States, *, earlier: int) -> str:
     """The notebook in at most 15 lines."""
-    lines = ["<notebook>", f"{info.path} · kernel {info.kernel.label}"]
+    lines = ["<notebook>", f"{one_line(info.path)} · kernel {one_line(info.kernel.label, 80)}"]
     if earlier:
         lines.append(f"({earlier} cells before these)")
     for cell, handle in rows:
         state = f" {state_of(cell, states)}" if cell.cell_type == "code" else ""
         guards = "".join(f" {guard}" for guard in guards_of(cell.metadata))
-        lines.append(f"{handle} {cell.cell_type}{state}{guards} {first_line(cell.source, 60)}")
+        said = first_line(cell.source, 60)
+        lines.append(f"{handle} {cell.cell_type}{state}{guards}{f' · {said}' if said else ''}")
     return "\n".join([*lines, "</notebook>"])
 
 
@@ -120,7 +121,7 @@ def _describe_many(opened: Mapping[str, NotebookSession]) -> str:
     lines = []
     for path, session in opened.items():
         kernel = session.kernel.info
-        lines.append(f"{one_line(path)} · kernel {kernel.label} · {len(session.document)} cells")
+        lines.append(f"{one_line(path)} · kernel {one_line(kernel.label, 80)} · {len(session.document)} cells")
     more = [f"({len(lines) - _CELLS} more)"] if len(lines) > _CELLS else []
     return "\n".join(["<notebooks>", *(lines[:_CELLS] or ["none is open"]), *more, "</notebooks>"])
 

@@ -17,8 +17,11 @@ _ANSI = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _INVISIBLE = "\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff"
-_FENCE = re.compile(rf"<(?=[{_INVISIBLE}]*(?:\s*/[\s{_INVISIBLE}]*)?(?:output|traceback|source|diff)\b)", re.IGNORECASE)
+_TAGS = "output|traceback|source|diff|notebooks?"
+_FENCE = re.compile(rf"<(?=[{_INVISIBLE}]*(?:\s*/[\s{_INVISIBLE}]*)?(?:{_TAGS})\b)", re.IGNORECASE)
 _UNBROKEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_UNSEEN = re.compile("[\U000e0000-\U000e007f]+")  # tags: text that no screen shows, and a model reads
+_SEPARATOR = "·"
 _CHUNK = 200
 _REPEATS = 3
 _REACH = 40
@@ -50,8 +53,12 @@ def restored(text: str) -> str:
 
 
 def one_line(text: str, limit: int = _CLIPPED) -> str:
-    """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters."""
+    """Foreign text as part of a line of ours: white space collapsed, clipped to `limit` characters.
+
+    It has no `·`, which stands between the parts of our lines.
+    """
     flat = _UNBROKEN.sub(" ", neutral(redact(_ANSI.sub("", text[: 20 * limit]))))
+    flat = _UNSEEN.sub("", flat).replace(_SEPARATOR, "•")
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

@@ -59,7 +59,7 @@ def render_listing(
 
 
 def _line(file: NotebookFile, kernel: KernelInfo | None) -> str:
-    state = "" if kernel is None else f" · open, kernel {kernel.label}"
+    state = "" if kernel is None else f" · open, kernel {one_line(kernel.label, 80)}"
     return f"{one_line(file.path, 300)} · {_size(file.size)}{state}"
 
 

@@ -81,7 +81,7 @@ def _line(position: int, cell: Cell, handle: str, state: str) -> str:
         head += f" {state}" + ("" if cell.execution_count is None else f" [{cell.execution_count}]")
     head += "".join(f" {guard}" for guard in guards_of(cell.metadata))
     source = next((line for line in printable(cell.source[:10_000]).split("\n") if line.strip()), "")
-    return f"{head} {one_line(source.strip(), _CLIP)}".rstrip()
+    return f"{head} · {one_line(source.strip(), _CLIP)}" if source else head
 
 
 def _ends(lines: Sequence[str], room: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter.rendering.fences import fence, neutral, printable
+from langchain_jupyter.rendering.fences import fence, neutral, one_line, printable
 from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NOTES = 400
 _NAMED = 30
+_LINE = 2_000
 
 
 def render_variables(report: Mapping[str, Any], limits: OutputLimits) -> Rendered:
@@ -72,8 +73,8 @@ def _detail(row: Mapping[str, Any], known: Sequence[str], room: int) -> Iterator
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    said = f"{row['name']}: {row['type']} {row['size']}".rstrip()
-    return _flat(f"{said} · {row['preview']}" if row["preview"] else said)
+    said = f"{_flat(row['name'])}: {_flat(row['type'])} {_flat(row['size'])}".rstrip()
+    return f"{said} · {_flat(row['preview'])}" if row["preview"] else said
 
 
 def _list(title: str, names: Sequence[str]) -> str:
@@ -82,7 +83,7 @@ def _list(title: str, names: Sequence[str]) -> str:
 
 
 def _flat(text: str) -> str:
-    return neutral(printable(text)).replace("\n", " ")
+    return one_line(text, _LINE)
 
 
 def _fitting(lines: Sequence[str], room: int) -> list[str]:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
 from langchain_jupyter.models import Cell, Execution
-from langchain_jupyter.rendering.fences import neutral, one_line
+from langchain_jupyter.rendering.fences import fenced, one_line, printable
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
 _AROUND = 2
+_SHOWN = 8_000
 _MEMBER = "\x1f"
 _CALLERS = 200
 _LOOKED = 100
@@ -91,7 +92,7 @@ class Sight:
             del self._looked[next(iter(self._looked))]
 
     def check(self, document: NotebookDocument, cell_id: str) -> None:
-        """Refuse if somebody else changed the cell since this caller last saw it; the text is seen thereby.
+        """Refuse if somebody else changed the cell since this caller last saw it. What is shown whole is seen thereby.
 
         Raises:
             CellChanged: With the text as it is now.
@@ -99,10 +100,12 @@ class Sight:
         now, seen = document.cell(cell_id), self._sources.get(cell_id)
         if seen is None or seen == now.source:
             return
-        self.saw(now)
+        shown = fenced(printable(now.source), "source", _SHOWN, str, fold=False)
+        if shown is not None and not shown[1]:
+            self.saw(now)
         raise CellChanged(
             f"Cell '{document.handle(cell_id)}' was changed by somebody else since you last saw it. "
-            f"It is now:\n<source>\n{neutral(now.source)}\n</source>\n"
+            f"It is now:\n{shown[0] if shown else '(too long to be shown; read_cell shows it)'}\n"
         )
 
     def resolve(self, document: NotebookDocument, text: str) -> str:
@@ -171,7 +174,7 @@ def lines_around(document: NotebookDocument, position: int) -> str:
     """A line for each cell around a position."""
     first = max(0, min(position, len(document) - 1) - _AROUND)
     return "\n".join(
-        f"{at} {document.handle(cell_id)} {first_line(document.source(cell_id))}"
+        f"{at} {document.handle(cell_id)} · {first_line(document.source(cell_id))}"
         for at, cell_id in enumerate(document.ids[first : first + 2 * _AROUND + 1], first)
     )
 

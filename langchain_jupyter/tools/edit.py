@@ -163,7 +163,7 @@ class DeleteCell(JupyterTool):
         cell_id = call.resolve(arguments["cell"])
         handle = call.session.document.handle(cell_id)
         cell = call.session.delete(cell_id, caller=call.caller)
-        text = f"{handle} deleted ({cell.cell_type}): {first_line(cell.source)}"
+        text = f"{handle} deleted ({cell.cell_type}) · {first_line(cell.source)}"
         return answer(text, {"status": "ok", "cell": cell_id})
 
 
