@@ -27,7 +27,7 @@ MCP2 := build/mcp2
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
+.PHONY: help demo test faults test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ test: $(READY) ## Run every test that needs only Python
 
 test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browser; installs Debian's Chromium where there is none
 	@$(BIN)/python -m pytest -m browser
+
+faults: $(READY) ## Inject every fault of the README's table, and print how long each took to be told
+	@$(BIN)/python -m pytest $(PARALLEL) -q tests/faults
 
 test-mcp: $(READY) $(MCP2)/.ready ## Run MCP clients and servers of both majors of its SDK against each other
 	@$(BIN)/python -m pytest -m servers tests/integration/test_mcp_clients.py

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import logging
 import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Self, TypeVar
 
-from langchain_jupyter.errors import UsageError
+from langchain_jupyter.errors import OutOfReach, UsageError
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _STOP_TIMEOUT = 10.0
+_LAST_WORDS = 1.0
+_THREAD_ENDED = (
+    "The toolkit's thread ended during the call, and the kernel that it had started with it. What the call has done is "
+    "not known; the notebook has every edit that was acknowledged, and the next call opens it again."
+)
 
 
 class LoopBridge:
@@ -27,14 +36,21 @@ class LoopBridge:
 
     Args:
         at_exit: Called on the loop when the interpreter exits before `close`.
+        at_loss: Called on the loop when its thread is ended by something else than `close`, such as a SystemExit in a
+            callback; the next call gets another thread.
     """
 
-    def __init__(self, at_exit: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        at_exit: Callable[[], Awaitable[None]] | None = None,
+        at_loss: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
         self._farewell = at_exit
+        self._at_loss = at_loss
         atexit.register(_close_at_exit, weakref.ref(self))
 
     def run(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -42,21 +58,34 @@ class LoopBridge:
 
         Raises:
             UsageError: Called from the bridge's own loop, which would wait for itself.
+            OutOfReach: The thread ended during the call.
         """
         if self._on_loop():
             raise UsageError("A sync call from inside the toolkit's own loop would wait for itself: use the async one.")
         future = self._submit(call)
         try:
             return future.result()
+        except CancelledError as error:
+            raise OutOfReach(_THREAD_ENDED) from error
         except BaseException:
             future.cancel()
             raise
 
     async def arun(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call from async code, on any loop."""
+        """Call from async code, on any loop.
+
+        Raises:
+            OutOfReach: The thread ended during the call.
+        """
         if self._on_loop():
             return await call()
-        return await asyncio.wrap_future(self._submit(call))
+        try:
+            return await asyncio.wrap_future(self._submit(call))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise OutOfReach(_THREAD_ENDED) from error
 
     def close(self) -> None:
         """Cancel what still runs and end the loop; a later call starts another."""
@@ -77,13 +106,33 @@ class LoopBridge:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            ending = self._thread if self._loop is None and self._pid == os.getpid() else None
+        if ending is not None:  # it may save still what the next one opens
+            ending.join(2 * _STOP_TIMEOUT)
+        with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
                 self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name="langchain-jupyter", daemon=True
+                    target=self._serve, args=(self._loop,), name="langchain-jupyter", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.error("the thread of the toolkit was ended by a %s", type(error).__name__)
+        finally:
+            with self._lock:
+                lost = self._loop is loop
+                self._loop = None if lost else self._loop
+            if lost and self._at_loss is not None:
+                with contextlib.suppress(Exception):  # what could not be saved is in the journal
+                    loop.run_until_complete(asyncio.wait_for(self._at_loss(), _STOP_TIMEOUT))
+                    loop.run_until_complete(asyncio.wait(asyncio.all_tasks(loop), timeout=_LAST_WORDS))
+            _end(loop)
 
 
 class Closing:
@@ -121,18 +170,14 @@ class Closing:
         await self.aclose()
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        pending = asyncio.all_tasks(loop)
-        for task in pending:
-            task.cancel()
-        if pending:
-            loop.run_until_complete(asyncio.wait(pending, timeout=_STOP_TIMEOUT / 2))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    pending = asyncio.all_tasks(loop)
+    for task in pending:
+        task.cancel()
+    if pending:
+        loop.run_until_complete(asyncio.wait(pending, timeout=_STOP_TIMEOUT / 2))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def _close_at_exit(reference: weakref.ref[LoopBridge]) -> None:

@@ -145,7 +145,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             idle_close=idle_close,
             limits=self._limits,
         )
-        self._bridge = LoopBridge(at_exit=self._workspace.close)
+        self._bridge = LoopBridge(at_exit=self._workspace.close, at_loss=self._workspace.abandon)
         self._tools = build_tools(tools or ("notebook" if self._workspace.directory is None else "workspace"), self)
 
     @classmethod

@@ -18,6 +18,7 @@ from langchain_jupyter.settings import OutputLimits
 
 logger = logging.getLogger(__name__)
 
+_LOST = ": all variables are gone, every cell is stale."
 NEW_KERNEL = "new"
 """In place of a kernel's name: a new process, whatever ran before."""
 
@@ -146,6 +147,14 @@ class Workspace:
             if isinstance(end, BaseException):
                 raise end
 
+    async def abandon(self) -> None:
+        """Close, since the loop that the sessions live on is ended; whoever comes next is told."""
+        paths = list(self._sessions)
+        try:
+            await self.close()
+        finally:
+            self._left |= dict.fromkeys(paths, "The toolkit's thread ended, and its kernel with it" + _LOST)
+
     async def close_idle(self, seconds: float) -> None:
         """Close the notebooks that nobody has used for so long, and where nothing runs."""
         for path in list(self._sessions):
@@ -185,7 +194,7 @@ class Workspace:
 
     async def _end(self, path: str, why: str) -> None:
         """Close a session; whoever comes next is told."""
-        self._left[path] = f"{why}: all variables are gone, every cell is stale."
+        self._left[path] = why + _LOST
         await self._sessions.pop(path).close()
 
     def _sweep(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from langchain_jupyter.servers.lab import LabServer
 from tests import gateways
+from tests.faulttable import Outcome, table
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server
 from tests.serving import Served, served
@@ -87,3 +88,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path
     asyncio.run(server.start())
     yield server, root
     asyncio.run(server.close())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The faults that were injected, with what was told of each and when."""
+    reports = terminalreporter.getreports("passed")
+    rows = [Outcome(*value) for report in reports for name, value in report.user_properties if name == "fault"]
+    if rows:
+        terminalreporter.section("faults")
+        for line in table(rows):
+            terminalreporter.line(line)

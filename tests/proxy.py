@@ -21,6 +21,7 @@ class Proxy:
 
     Attributes:
         delay: Seconds that each piece of data takes in either direction.
+        garbling: Whether what passes is changed on its way, at the beginning of each piece of data.
         refusing: Whether new connections are closed as soon as they are made.
         accepted: Connections made so far, those refused not counted.
     """
@@ -28,7 +29,7 @@ class Proxy:
     def __init__(self, target: ServerSettings) -> None:
         self._target = target
         self.delay = 0.0
-        self.refusing = False
+        self.garbling = self.refusing = False
         self.accepted = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -84,8 +85,8 @@ class Proxy:
         self._flowing.clear()
 
     def restore(self) -> None:
-        """Work again: take connections, let through what waits, without delay."""
-        self.refusing, self.delay = False, 0.0
+        """Work again: take connections, let through what waits, whole and without delay."""
+        self.garbling, self.refusing, self.delay = False, False, 0.0
         self._flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,6 +112,8 @@ class Proxy:
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._flowing.wait()
+                if self.garbling:
+                    data = bytes(byte ^ 0xFF for byte in data[:2]) + data[2:]
                 sink.write(data)
                 await sink.drain()
         except OSError:

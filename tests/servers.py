@@ -84,6 +84,12 @@ class Child:
                         return
                 await asyncio.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """To the server alone; its kernels go on."""
         assert self._process is not None

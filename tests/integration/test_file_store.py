@@ -3,11 +3,8 @@
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import pytest
 
 from langchain_jupyter.documents import whole
 from langchain_jupyter.documents.file import FileStore
-from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept
+from langchain_jupyter.errors import DocumentConflict, DocumentError
 
 
 def code(cell_id: str, source: str) -> dict[str, Any]:
@@ -46,59 +43,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "a.ipynb"
     write(path, code("one", "1"), code("two", "2"), code("three", "3"))
     return path
-
-
-class Disk:
-    """A file system of 64 kB, that is filled by a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        with suppress(OSError), open(self._ballast, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-
-    def free(self) -> None:
-        self._ballast.unlink(missing_ok=True)
-
-    def forbid(self) -> None:
-        """Let nobody write in the folder."""
-        subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
-
-
-class Limits(Disk):
-    """For those who may not mount one: no file may grow, and the folder is closed by its permissions."""
-
-    _usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(self) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._usual[1]))
-
-    def free(self) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._usual)
-
-    def forbid(self) -> None:
-        if os.geteuid() == 0:
-            pytest.skip("this root may not mount a file system, and permissions do not bind it")
-        self.folder.chmod(0o555)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk that can be full: a file system of its own for root, limits for everybody else."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    disk = Disk(folder) if mounted else Limits(folder)
-    yield disk
-    if mounted:
-        subprocess.run(["umount", "-l", folder], check=True)
-    else:
-        disk.free()
-        folder.chmod(0o755)
 
 
 async def test_opening_never_writes(path: Path) -> None:
@@ -264,80 +208,6 @@ async def test_a_read_only_file_keeps_its_content_and_the_edit_its_journal(path:
     assert document.source("one") == "new"
     await again.close()
     assert sources(path)["one"] == "new"
-
-
-async def test_in_a_read_only_folder_an_edit_is_refused(disk: Disk) -> None:
-    path = disk.folder / "a.ipynb"
-    write(path, code("one", "1"))
-    disk.forbid()
-    store = FileStore(path)
-    document = await store.open()
-
-    with pytest.raises(NotKept):
-        document.set_source("one", "new")
-
-    assert document.source("one") == "1"
-    await store.close()
-    assert sources(path) == {"one": "1"}
-
-
-async def test_on_a_full_disk_an_edit_is_refused_and_later_works(disk: Disk) -> None:
-    path = disk.folder / "a.ipynb"
-    write(path, code("one", "1"))
-    before = path.read_bytes()
-    store = FileStore(path)
-    document = await store.open()
-    disk.fill()
-
-    with pytest.raises(NotKept):
-        document.set_source("one", "new")
-
-    assert document.source("one") == "1"
-    assert path.read_bytes() == before
-    disk.free()
-    document.set_source("one", "later")
-    await store.close()
-    assert sources(path) == {"one": "later"}
-    assert os.listdir(disk.folder) == ["a.ipynb"]
-
-
-async def test_a_disk_that_fills_between_an_edit_and_the_save_costs_neither(disk: Disk, monkeypatch: Any) -> None:
-    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
-    path = disk.folder / "a.ipynb"
-    write(path, code("one", "1"))
-    before = path.read_bytes()
-    store = FileStore(path)
-    document = await store.open()
-    document.set_source("one", "accepted")
-    disk.fill()
-
-    with pytest.raises(DocumentError, match="cannot be saved"):
-        await store.save()
-
-    assert (path.read_bytes(), document.source("one"), store.saved) == (before, "accepted", False)
-    disk.free()
-    await store.close()
-    assert sources(path) == {"one": "accepted"}
-    assert os.listdir(disk.folder) == ["a.ipynb"]
-
-
-async def test_a_process_that_dies_with_the_disk_full_loses_no_accepted_edit(disk: Disk, monkeypatch: Any) -> None:
-    monkeypatch.setattr(whole, "_SAVE_AFTER", 60)
-    path = disk.folder / "a.ipynb"
-    write(path, code("one", "1"))
-    store = FileStore(path)
-    document = await store.open()
-    document.set_source("one", "accepted")
-    disk.fill()
-    with pytest.raises(DocumentError):
-        await store.close()
-    disk.free()
-
-    again = FileStore(path)
-    document = await again.open()
-    await again.close()
-
-    assert sources(path) == {"one": "accepted"}
 
 
 def running(text: str) -> list[dict[str, Any]]:

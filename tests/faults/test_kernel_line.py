@@ -20,6 +20,7 @@ from langchain_jupyter.models import Execution
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.sessions.session import NotebookSession
+from tests.faulttable import Fault
 from tests.proxy import Proxy
 from tests.servers import jupyter_server
 
@@ -30,6 +31,9 @@ for n in range({steps}):
     print(n, flush=True)
     time.sleep({pause})
 """
+
+
+Faults = Callable[[str, str], Fault]
 
 
 @dataclass
@@ -122,8 +126,10 @@ def cut_for(proxy: Proxy, seconds: float) -> Callable[[], None]:
 # -- the line breaks --------------------------------------------------------------------------------------------------
 
 
-async def test_a_line_cut_in_mid_cell_is_taken_up_and_nothing_is_missing(bench: Bench) -> None:
+async def test_a_line_cut_in_mid_cell_is_taken_up_and_nothing_is_missing(bench: Bench, faults: Faults) -> None:
+    fault = faults("the line to the kernel is cut", "server's kernel")
     execution = await bench.run(COUNT.format(steps=8, pause=0.1), bench.proxy.cut)
+    fault.told()
 
     assert execution.status == "ok"
     assert text(execution) == "".join(f"{n}\n" for n in range(8))
@@ -143,8 +149,12 @@ async def test_a_run_that_ends_while_the_line_is_down_is_received_afterwards(ben
     await bench.works()
 
 
-async def test_with_another_client_on_the_kernel_a_gap_is_said(bench: Bench, somebody: RemoteKernel) -> None:
+async def test_with_another_client_on_the_kernel_a_gap_is_said(
+    bench: Bench, somebody: RemoteKernel, faults: Faults
+) -> None:
+    fault = faults("the line to the kernel is cut", "server's kernel, others on it")
     execution = await bench.run(COUNT.format(steps=15, pause=0.1), cut_for(bench.proxy, 0.5))
+    fault.told("truncated")
 
     assert execution.status == "ok"
     assert execution.truncated
@@ -170,8 +180,12 @@ async def test_a_gap_is_said_though_the_other_client_has_left_again(bench: Bench
     assert bench.ran == 1
 
 
-async def test_an_end_that_nobody_heard_is_lost_and_never_called_ok(bench: Bench, somebody: RemoteKernel) -> None:
+async def test_an_end_that_nobody_heard_is_lost_and_never_called_ok(
+    bench: Bench, somebody: RemoteKernel, faults: Faults
+) -> None:
+    fault = faults("the line to the kernel is cut", "server's kernel, end not heard")
     execution = await bench.run(COUNT.format(steps=5, pause=0.1), cut_for(bench.proxy, 2))
+    fault.told("lost")
 
     assert execution.status == "lost"
     assert execution.truncated
@@ -206,12 +220,42 @@ async def test_a_line_that_breaks_while_nothing_runs_is_taken_up(bench: Bench) -
     assert execution.outputs[0]["data"]["text/plain"] == "5"
 
 
-async def test_a_frozen_line_loses_nothing(bench: Bench) -> None:
+async def test_a_slow_line_only_delays(bench: Bench, faults: Faults) -> None:
+    await bench.works()
+    bench.proxy.delay = 0.1
+    fault = faults("the line is slow, or silent for some seconds", "server's kernel, slow")
+
+    execution = await bench.run(COUNT.format(steps=5, pause=0.1))
+    fault.told()
+
+    assert execution.status == "ok"
+    assert text(execution) == "0\n1\n2\n3\n4\n"
+    assert bench.ran == 1
+
+
+async def test_a_line_that_garbles_what_it_carries_is_closed_and_taken_up(bench: Bench, faults: Faults) -> None:
+    def garble() -> None:
+        bench.proxy.garbling = True
+        asyncio.get_running_loop().call_later(1, bench.proxy.restore)
+
+    fault = faults("the line is corrupted", "server's kernel")
+    execution = await bench.run(COUNT.format(steps=20, pause=0.1), garble)
+    fault.told()
+
+    assert execution.status == "ok"
+    assert text(execution).endswith("19\n")
+    assert bench.ran == 1
+    await bench.works()
+
+
+async def test_a_frozen_line_loses_nothing(bench: Bench, faults: Faults) -> None:
     def freeze() -> None:
         bench.proxy.freeze()
         asyncio.get_running_loop().call_later(3, bench.proxy.restore)
 
+    fault = faults("the line is slow, or silent for some seconds", "server's kernel")
     execution = await bench.run(COUNT.format(steps=5, pause=0.1), freeze)
+    fault.told()
 
     assert execution.status == "ok"
     assert text(execution) == "0\n1\n2\n3\n4\n"
@@ -230,13 +274,17 @@ async def test_a_crash_is_told_and_the_next_cell_has_a_new_kernel(bench: Bench) 
     await bench.works()
 
 
-async def test_a_restart_by_a_person_is_told_from_a_crash(bench: Bench) -> None:
+async def test_a_restart_by_a_person_is_told_from_a_crash(bench: Bench, faults: Faults) -> None:
     async def restart() -> None:
         await bench.direct.request("POST", f"/api/kernels/{bench.kernel.kernel_id}/restart", json={})
 
     await bench.run("x = 5")
     kernel_id = bench.kernel.kernel_id
+    fault = faults(
+        "a person restarts the kernel or shuts it down, or the server culls it", "server's kernel, restarted"
+    )
     execution = await bench.run(COUNT.format(steps=600, pause=0.1), restart)
+    fault.told("died")
 
     assert execution.status == "died"
     assert execution.note.startswith("somebody restarted the kernel.")
@@ -262,11 +310,15 @@ async def test_a_kernel_that_a_person_shut_down_is_started_again_with_the_next_r
     assert [s for s in await bench.direct.get("/api/sessions") if s["path"] == bench.path]
 
 
-async def test_a_kernel_shut_down_in_mid_cell_ends_the_run(bench: Bench) -> None:
+async def test_a_kernel_shut_down_in_mid_cell_ends_the_run(bench: Bench, faults: Faults) -> None:
     async def shut_down() -> None:
         await bench.direct.request("DELETE", f"/api/kernels/{bench.kernel.kernel_id}")
 
+    fault = faults(
+        "a person restarts the kernel or shuts it down, or the server culls it", "server's kernel, shut down"
+    )
     execution = await bench.run(COUNT.format(steps=600, pause=0.1), shut_down)
+    fault.told("died")
 
     assert execution.status == "died"
     assert execution.note.startswith("the kernel was shut down")
@@ -366,14 +418,16 @@ async def test_the_state_follows_what_other_people_run(bench: Bench, somebody: R
 # -- the server fails -------------------------------------------------------------------------------------------------
 
 
-async def test_a_server_killed_and_started_again_takes_the_kernel_with_it(tmp_path: Path) -> None:
+async def test_a_server_killed_and_started_again_takes_the_kernel_with_it(tmp_path: Path, faults: Faults) -> None:
     async with jupyter_server(tmp_path) as server, bench_of(server.settings, tmp_path) as bench:
 
         async def kill() -> None:
             await server.kill()
             await server.start()
 
+        fault = faults("the server is killed and started again", "server's kernel")
         execution = await bench.run(COUNT.format(steps=600, pause=0.1), kill)
+        fault.told("died")
 
         assert execution.status == "died"
         assert "server was started anew" in execution.note
@@ -381,14 +435,16 @@ async def test_a_server_killed_and_started_again_takes_the_kernel_with_it(tmp_pa
         await bench.works()
 
 
-async def test_a_server_frozen_for_20_seconds_delays_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_server_frozen_for_8_seconds_delays_and_loses_nothing(tmp_path: Path, faults: Faults) -> None:
     async with jupyter_server(tmp_path) as server, bench_of(server.settings, tmp_path) as bench:
 
         def freeze() -> None:
             server.signal(signal.SIGSTOP)
-            asyncio.get_running_loop().call_later(20, server.signal, signal.SIGCONT)
+            asyncio.get_running_loop().call_later(8, server.signal, signal.SIGCONT)
 
+        fault = faults("the server is frozen", "server's kernel")
         execution = await bench.run(COUNT.format(steps=5, pause=0.1), freeze)
+        fault.told()
 
         assert execution.status == "ok"
         assert text(execution) == "0\n1\n2\n3\n4\n"
@@ -397,7 +453,7 @@ async def test_a_server_frozen_for_20_seconds_delays_and_loses_nothing(tmp_path:
         await bench.works()
 
 
-async def test_a_revoked_token_is_told_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_revoked_token_is_told_with_what_to_do(tmp_path: Path, faults: Faults) -> None:
     first = jupyter_server(tmp_path, token="first")
     port = int(first.settings.url.rpartition(":")[2])
     async with first, bench_of(first.settings, tmp_path) as bench:
@@ -408,7 +464,9 @@ async def test_a_revoked_token_is_told_with_what_to_do(tmp_path: Path) -> None:
 
         second = jupyter_server(tmp_path, token="second", port=port)
         try:
+            fault = faults("the token is revoked", "server's kernel")
             execution = await bench.run(COUNT.format(steps=600, pause=0.1), revoke)
+            fault.told("lost")
             with pytest.raises(KernelUnavailable, match="give a valid one as token="):
                 await bench.run("6 * 7")
         finally:
