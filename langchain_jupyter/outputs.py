@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from langchain_jupyter.models import Output
 from langchain_jupyter.streams import StreamText
+from langchain_jupyter.widgets import Widgets
 
 PER_RUN = 10_000_000
 OUTPUTS_PER_RUN = 2_000
@@ -55,6 +56,7 @@ class _Bundle:
         display: The id that it was displayed under; "" for none.
         position: Among the outputs; -1 at the end of what is too much.
         size: Characters of it.
+        said: Its text as a widget, when it was taken.
     """
 
     def __init__(self, output: dict[str, Any], display: str = "") -> None:
@@ -62,6 +64,7 @@ class _Bundle:
         self.display = display
         self.position = -1
         self.size = _size(output)
+        self.said: str | None = None
 
 
 _Item: TypeAlias = StreamText | _Bundle
@@ -71,7 +74,8 @@ class Outputs:
     r"""The outputs of one execution, built from its messages in order.
 
     Adjacent streams of one name are joined, with `\r`, `\b`, erase-line and cursor-up applied as a terminal would;
-    `clear_output(wait=True)` takes effect with the next output; a display that is updated changes in its place.
+    `clear_output(wait=True)` takes effect with the next output; a display that is updated changes in its place. The
+    text of a widget is what it shows now, for those who have no browser.
 
     Where there is more than is kept, the beginning stays, then comes a note, then the end of it: its last 100,000
     characters and 20 outputs at least, or an eighth of the limits if that is less. While the code runs the end changes
@@ -86,6 +90,7 @@ class Outputs:
         self._limits = size, count
         self._clear_pending = False
         self._rewritten = False
+        self._widgets = Widgets()
         self._begin()
 
     def _begin(self) -> None:
@@ -131,6 +136,7 @@ class Outputs:
             return True
         build = _BUILD.get(msg_type)
         if build is None and msg_type != "stream":
+            self._widgets.feed(msg_type, content)
             return False
         if self._clear_pending:
             self._clear()
@@ -141,7 +147,8 @@ class Outputs:
         return True
 
     def finish(self) -> None:
-        """Nothing more comes: what was kept of the end can be taken."""
+        """Nothing more comes: what was kept of the end can be taken, and the last state of widgets."""
+        self._rewritten = self._rewritten or any(map(self._moved, self._items[: self._seen]))
         if self._finished or not self._full:
             return
         self._finished = True
@@ -174,7 +181,7 @@ class Outputs:
         if not self._full or self._finished:
             return items
         items[-1] = {**items[-1], "text": f"{items[-1]['text']}[{self._end.lost}]\n"}
-        return [*items, *map(_plain, self._end.items)]
+        return [*items, *map(self._shown, self._end.items)]
 
     def take(self) -> OutputChange | None:
         """What came since the last call; None if nothing did."""
@@ -187,16 +194,31 @@ class Outputs:
         for item in added:
             if isinstance(item, StreamText):
                 item.take()
+            else:
+                item.said = self._said(item.output)
         self._seen, self._rewritten = len(self._items), False
         if not (added or text or rewritten):
             return None
         size = self._size if rewritten else len(text) + sum(item.size for item in added)
-        return OutputChange(standing, text, [_plain(item) for item in added], rewritten, size, self._standing)
+        return OutputChange(standing, text, [self._shown(item) for item in added], rewritten, size, self._standing)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _standing(self) -> list[Output]:
-        return [_plain(item) for item in self._items]
+        return [self._shown(item) for item in self._items]
+
+    def _shown(self, item: _Item) -> Output:
+        output = _plain(item)
+        text = self._said(output)
+        return output if text is None else {**output, "data": {**output["data"], "text/plain": text}}
+
+    def _said(self, output: Output) -> str | None:
+        """What it shows as a widget."""
+        return self._widgets.text(output["data"]) if "data" in output else None
+
+    def _moved(self, item: _Item) -> bool:
+        """Whether it shows something else, as a widget, than when it was taken."""
+        return isinstance(item, _Bundle) and self._said(item.output) != item.said
 
     def _write(self, name: str, text: str) -> None:
         at = 0

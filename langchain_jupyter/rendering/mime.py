@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter.rendering.charts import chart
 from langchain_jupyter.rendering.fences import printable
+from langchain_jupyter.widgets import VIEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,6 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 _TEXTS = ("text/llm+plain", "text/markdown", "text/latex", "text/plain")
 _REPR = re.compile(r"<[A-Za-z_][^\n]*>\s*")
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 _HTML = 200_000
 
 
@@ -57,9 +57,9 @@ def choose(data: Mapping[str, Any]) -> Choice:
     drawn = None if image else chart(data)
     text = _text(data, image is not None) if drawn is None else drawn
     known = {*IMAGES, *_TEXTS, "application/json", "text/html"}
-    if _WIDGET in data and text:
-        # What happens to it later goes to the browser and never comes back: a bar of tqdm.notebook stays at 0 % here.
-        text, known = f"{text}\n(a widget, as it was when it appeared)", known | {_WIDGET}
+    if VIEW in data and text:
+        # What happens to it later goes to the browser and never comes back.
+        text, known = f"{text}\n(a widget, as it was when its cell had run)", known | {VIEW}
     others = () if image else tuple(_other(mime, data[mime]) for mime in data if mime not in known)
     return Choice(printable(text), image, others)
 
