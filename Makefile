@@ -21,8 +21,11 @@ APT := $(shell [ "$$(id -u)" = 0 ] || echo sudo) DEBIAN_FRONTEND=noninteractive 
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PARALLEL := -n $(JOBS) --dist loadfile
 
+NEEDS_NPM := command -v npm >/dev/null || { echo "Installing npm ..."; $(APT) update -qq && $(APT) install -y -qq npm >/dev/null; }
+
 # The MCP SDK has two majors, and LangChain's clients of each do not share an environment.
 MCP2 := build/mcp2
+MCP_TOOLS := build/mcp-tools
 
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
@@ -44,13 +47,13 @@ test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browse
 faults: $(READY) ## Inject every fault of the README's table, and print how long each took to be told
 	@$(BIN)/python -m pytest $(PARALLEL) -q tests/faults
 
-test-mcp: $(READY) $(MCP2)/.ready ## Run MCP clients and servers of both majors of its SDK against each other
-	@$(BIN)/python -m pytest -m servers tests/integration/test_mcp_clients.py
+test-mcp: $(READY) $(MCP2)/.ready $(MCP_TOOLS)/.ready ## Run MCP clients and servers of both SDKs, its conformance suite and its inspector
+	@$(BIN)/python -m pytest $(PARALLEL) -m servers tests/integration/test_mcp_*.py
 
 test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gateways, and those of R; installs them
-	@$(BIN)/python -m pytest $(PARALLEL) -m servers --ignore tests/integration/test_mcp_clients.py
+	@$(BIN)/python -m pytest $(PARALLEL) -m servers --ignore-glob 'tests/integration/test_mcp_*.py'
 
-test-more: check build/chromium/.ready $(MCP2)/.ready build/servers/.ready test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
+test-more: check build/chromium/.ready $(MCP2)/.ready $(MCP_TOOLS)/.ready build/servers/.ready test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
 	@$(BIN)/python -m pytest $(PARALLEL) -m "browser or servers"
 
 build/chromium/.ready:
@@ -64,9 +67,17 @@ $(MCP2)/.ready: pyproject.toml constraints.txt | $(READY)
 	@$(MCP2)/bin/python $(PIP_INSTALL) -c $(MCP2)/constraints.txt -e '.[mcp]' 'mcp>=2,<3' 'langchain[mcp]'
 	@touch $@
 
+# They want a newer Node than Debian has; npm's package `node` is one.
+$(MCP_TOOLS)/.ready:
+	@$(NEEDS_NPM)
+	@echo "Installing MCP's conformance suite and inspector ..."
+	@npm install --silent --no-fund --no-audit --prefix $(MCP_TOOLS) \
+		node@22 @modelcontextprotocol/conformance@0.1.16 @modelcontextprotocol/inspector@2.12.0
+	@touch $@
+
 # Enterprise Gateway wants an older jupyter-client and jupyter-server than ours, so it has an environment of its own.
 build/servers/.ready: $(READY)
-	@command -v npm >/dev/null || { echo "Installing npm ..."; $(APT) update -qq && $(APT) install -y -qq npm >/dev/null; }
+	@$(NEEDS_NPM)
 	@command -v R >/dev/null || { echo "Installing R ..."; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends r-cran-irkernel >/dev/null; }
 	@echo "Installing JupyterHub, its proxy, and two gateways (minutes, once) ..."
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[test,servers]'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Edit:
         return replace(self, old=self.new, new=self.old)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object; `from_json` reads it."""
-        return asdict(self)
+        """As a JSON object, which shares its values with the edit; `from_json` reads it."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Edit:

@@ -16,13 +16,14 @@ from langchain_jupyter.mcp.calls import CallRuntime, Progress, RunningCalls
 from langchain_jupyter.mcp.resources import TEMPLATES, Address, blocks_of, contents_of
 from langchain_jupyter.mcp.sdk import Json, Refused, Request
 from langchain_jupyter.mcp.watch import Watch
-from langchain_jupyter.prompts import system_prompt, task_names
+from langchain_jupyter.prompts import system_prompt, task_names, task_text
 from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools import build_tools
 
 _NOT_FOUND = -32002
 _READERS = ("read_all_cells", "read_cell", "read_output")
 _COMPLETIONS = 100
+_SYSTEM = "system"
 
 _PROMPT_ARGUMENTS: list[Json] = [
     {"name": "request", "description": "What is to be done, in the user's words."},
@@ -130,21 +131,23 @@ class NotebookServer:
     # -- prompts ------------------------------------------------------------------------------------------------
 
     async def _list_prompts(self, request: Request) -> Json:
-        prompts = [{"name": "system", "description": "How to work in a live notebook.", "arguments": _PROMPT_ARGUMENTS}]
+        prompts = [{"name": _SYSTEM, "description": "How to work in a live notebook.", "arguments": _PROMPT_ARGUMENTS}]
         prompts += [
-            {"name": task, "description": _titled(task), "arguments": _PROMPT_ARGUMENTS} for task in task_names()
+            {"name": task, "description": _purpose(task), "arguments": _PROMPT_ARGUMENTS} for task in task_names()
         ]
         return {"prompts": prompts}
 
     async def _get_prompt(self, request: Request) -> Json:
         name, arguments = str(request.params.get("name", "")), dict(request.params.get("arguments") or {})
+        if name not in (names := (_SYSTEM, *task_names())):
+            raise Refused(f"No prompt {name[:80]!r}. Prompts: {', '.join(names)}.")
         wish = str(arguments.pop("request", "")).strip()
         arguments = {
             "notebook": self.toolkit.notebook,
             **{key: str(value) for key, value in arguments.items() if value},
         }
         try:
-            text = system_prompt(None if name == "system" else name, **arguments)
+            text = system_prompt(None if name == _SYSTEM else name, **arguments)
         except (UsageError, TypeError) as error:
             raise Refused(str(error)) from None
         if wish:
@@ -258,6 +261,12 @@ def _outcome(message: ToolMessage) -> str:
     if message.status == "error":
         return str(artifact.get("code") or "failed")
     return str(artifact.get("status") or "ok")
+
+
+def _purpose(task: str) -> str:
+    """What a task prompt is for: its first paragraph below the title."""
+    paragraphs = task_text(task).split("\n\n")
+    return next((each for each in paragraphs if not each.startswith("#")), _titled(task))
 
 
 def _titled(name: str) -> str:

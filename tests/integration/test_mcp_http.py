@@ -201,7 +201,7 @@ def test_what_is_wrong_in_a_call_is_said(http: httpx.Client) -> None:
     missing = call(http, "append_execute_code_cell")
 
     assert said("tools/call", name="nope").startswith("-32602 Unknown tool 'nope'. Tools: get_notebook_info")
-    assert said("prompts/get", name="nope").startswith("-32602 No task 'nope'. Tasks: code_review")
+    assert said("prompts/get", name="nope").startswith("-32602 No prompt 'nope'. Prompts: system, code_review")
     assert said("resources/read", uri="notebook://other.ipynb").startswith("-32002 No resource")
     assert said("nope/nope").startswith("-32")
     assert missing["isError"] is True
