@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from langchain_jupyter.analysis.dependencies import EVERYTHING, NOTHING, RANDOM, Closure, Names, names_of
+from langchain_jupyter.analysis.dependencies import names_of
+from langchain_jupyter.analysis.names import EVERYTHING, NOTHING, RANDOM, Closure, Names
 from langchain_jupyter.models import Cell, Standing
 
 Outcome: TypeAlias = Literal["ok", "error", "unknown"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_jupyter.analysis.dependencies import code_of
+from langchain_jupyter.analysis.magics import code_of
 from langchain_jupyter.models import Cell
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.rendering.findings import Finding, Weight

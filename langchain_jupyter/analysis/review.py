@@ -7,7 +7,9 @@ import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from langchain_jupyter.analysis.dependencies import EVERYTHING, RANDOM, code_of, names_of
+from langchain_jupyter.analysis.dependencies import names_of
+from langchain_jupyter.analysis.magics import code_of
+from langchain_jupyter.analysis.names import EVERYTHING, RANDOM
 from langchain_jupyter.models import Cell, Standing
 from langchain_jupyter.redaction import kinds_of
 from langchain_jupyter.rendering.fences import one_line

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_jupyter.analysis.dependencies import EVERYTHING, RANDOM, names_of
+from langchain_jupyter.analysis.dependencies import names_of
+from langchain_jupyter.analysis.names import EVERYTHING, RANDOM
 
 
 @pytest.mark.parametrize(
