@@ -78,7 +78,7 @@ def chat_model(name: str) -> BaseChatModel:
     try:
         return init_chat_model(name)
     except Exception as error:  # each provider has exceptions of its own
-        said = shorten(str(error), _SAID, placeholder=" …")
+        said = shorten(str(error), _SAID, placeholder=" …").rstrip(".") + "."
         raise UsageError(
             f"The model {name!r} cannot be made: {said} Give it as provider:name, such as "
             "anthropic:claude-sonnet-4-5, with the provider's package installed (pip install langchain-anthropic) and "

@@ -9,12 +9,13 @@ import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from langchain_core.language_models import BaseChatModel
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from rich.console import Console
 from rich.markup import escape
@@ -22,8 +23,12 @@ from rich.markup import escape
 from langchain_jupyter import __version__, token_commands
 from langchain_jupyter.doctor.examination import Case, examine
 from langchain_jupyter.errors import MissingExtra, UsageError
+from langchain_jupyter.kernels.local import installed_specs
 from langchain_jupyter.mcp.command import health, serve
+from langchain_jupyter.models import Cell
 from langchain_jupyter.prompts import system_prompt, task_names
+from langchain_jupyter.report.page import render_page
+from langchain_jupyter.report.record import Recorder
 from langchain_jupyter.settings import Environment, has_screen
 from langchain_jupyter.terminal import Terminal, Told
 from langchain_jupyter.toolkit import JupyterToolkit
@@ -50,6 +55,10 @@ ServerOption = Annotated[
     str, typer.Option("--server-url", help="Work live on that Jupyter server; JUPYTER_TOKEN has its token.")
 ]
 TaskOption = Annotated[str, typer.Option("--prompt", "-p", help="Task prompt; `prompts` lists them.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page of what the agent did: cell by cell, diffs, times, figures."),
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
 
 
@@ -86,6 +95,7 @@ def demo(
     notebook: Annotated[Path | None, typer.Option("--notebook", "-n", help="Where; a new file by default.")] = None,
     model: ModelOption = "",
     lab: LabOption = False,
+    report: ReportOption = None,
 ) -> None:
     """Watch an agent analyse a real data set in a new notebook."""
     from langchain_jupyter.demo import TASK, script
@@ -101,8 +111,8 @@ def demo(
     path = notebook or _unused(Path("demo") / "diabetes.ipynb")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _toolkit(path, lab=lab) as toolkit:
-        _work(TASK, toolkit, model or ScriptedModel(script()), prompt="data_analysis")
-    _report(path)
+        _work(TASK, toolkit, model or ScriptedModel(script()), prompt="data_analysis", report=report)
+    _rendered(path)
 
 
 @_command
@@ -114,18 +124,23 @@ def run(
     prompt: TaskOption = "",
     lab: LabOption = False,
     server_url: ServerOption = "",
+    report: ReportOption = None,
 ) -> None:
     """Let an agent do a task in a notebook."""
+    if report is not None and not report.absolute().parent.is_dir():
+        raise UsageError(
+            f"There is no folder {report.absolute().parent} for the report. Make it, or give another path."
+        )
     with _toolkit(notebook, kernel=kernel, lab=lab, server_url=server_url) as toolkit:
-        _work(task, toolkit, model, prompt=prompt or None)
+        _work(task, toolkit, model, prompt=prompt or None, report=report)
     if not server_url:
-        _report(notebook)
+        _rendered(notebook)
 
 
 @_command
 def lab(
     notebook: NotebookOption = Path("notebook.ipynb"),
-    port: Annotated[int, typer.Option(help="TCP port; 0 for a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")] = 0,
 ) -> None:
     """Open a notebook in a JupyterLab that agents can join; Ctrl-C ends it and its kernels."""
     with JupyterToolkit.launch(notebook, port=port) as toolkit:
@@ -207,6 +222,8 @@ def _toolkit(notebook: Path, *, kernel: str = "", lab: bool = False, server_url:
     """The notebook in a file, on a server, or in a JupyterLab of its own, which stays until the person has looked."""
     if lab and server_url:
         raise UsageError("--lab starts a server of its own, --server-url names another one: give one of them.")
+    if kernel and not server_url and kernel not in (known := installed_specs()):
+        raise UsageError(f"There is no kernel spec {kernel!r}. There are: {', '.join(known)}. Give one as --kernel.")
     if not lab:
         token = Environment.read().jupyter_token or ""
         with JupyterToolkit(notebook, kernel=kernel, server_url=server_url, token=token) as toolkit:
@@ -226,19 +243,54 @@ def _show(address: str) -> None:
         webbrowser.open(address)
 
 
-def _work(task: str, toolkit: JupyterToolkit, model: Any, *, prompt: str | None) -> None:
+def _work(
+    task: str, toolkit: JupyterToolkit, model: str | BaseChatModel, *, prompt: str | None, report: Path | None
+) -> None:
     """Run an agent, and tell what it does while it does it."""
     try:
         from langchain_jupyter.agent import create_jupyter_agent
     except ImportError as error:
         raise MissingExtra("agents", "An agent") from error
     agent = create_jupyter_agent(model, toolkit, task=prompt)
-    messages = {"messages": [("user", task)]}
-    for mode, event in agent.stream(messages, stream_mode=["updates", "custom"]):
-        terminal.tell(mode, event)
+    name = model if isinstance(model, str) else "a script; no language model was asked"
+    with nullcontext() if report is None else _recording(report, toolkit, task, name) as recorder:
+        mode: str
+        event: Any
+        for mode, event in agent.stream({"messages": [("user", task)]}, stream_mode=["updates", "custom"]):
+            if mode == "custom":
+                terminal.output(event)
+                continue
+            messages = [message for update in event.values() for message in (update or {}).get("messages", ())]
+            terminal.messages(messages)
+            if recorder is not None:
+                recorder.hear(messages)
 
 
-def _report(notebook: Path) -> None:
+@contextmanager
+def _recording(file: Path, toolkit: JupyterToolkit, task: str, model: str) -> Iterator[Recorder]:
+    """A page of what happens inside, also where it ends by an error or Ctrl-C."""
+    recorder, before, stopped = Recorder(), _cells(toolkit), ""
+    try:
+        yield recorder
+    except BaseException as error:
+        stopped = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise
+    finally:
+        record = recorder.record(
+            task=task, model=model, notebook=toolkit.notebook, stopped=stopped, before=before, after=_cells(toolkit)
+        )
+        file.write_text(render_page(record, clean=toolkit.redactor.redact), encoding="utf-8")
+        console.print(f"\nReport: {file}")
+
+
+def _cells(toolkit: JupyterToolkit) -> Sequence[Cell]:
+    async def read() -> Sequence[Cell]:
+        return tuple((await toolkit.session()).document.cells())
+
+    return toolkit.bridge.run(read)
+
+
+def _rendered(notebook: Path) -> None:
     """Where the notebook is, and a rendered page beside it where nbconvert is there to make one."""
     console.print(f"\nNotebook: {notebook}")
     try:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from langchain_jupyter.doctor.finding import Finding, State
 from langchain_jupyter.errors import JupyterError
+from langchain_jupyter.report.record import result_line
 from langchain_jupyter.sessions.sight import first_line
 
 _SHOWN = 8
@@ -31,14 +32,10 @@ class Terminal:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def tell(self, mode: str, event: Any) -> None:
-        """One event of an agent's stream, of the modes `updates` and `custom`."""
-        if mode == "custom":
-            self._output(event)
-            return
-        for update in event.values():
-            for message in (update or {}).get("messages", ()):
-                self._message(message)
+    def messages(self, messages: Iterable[BaseMessage]) -> None:
+        """New messages of an agent's thread."""
+        for message in messages:
+            self._message(message)
 
     def findings(self, findings: Iterable[Finding]) -> None:
         """What the doctor found, each with what to do."""
@@ -60,10 +57,9 @@ class Terminal:
                 what = first_line(str(next(iter(call["args"].values()), "")), 70)
                 self.console.print(f"[cyan]●[/] [bold]{call['name']}[/] [dim]{escape(what)}[/]")
         elif isinstance(message, ToolMessage):
-            color = "green" if message.status == "success" else "red"
-            self.console.print(f"  [{color}]{escape(message.text.partition(chr(10))[0])}[/]")
+            self.console.print(f"  [{_colour(message)}]{escape(result_line(message.text))}[/]")
 
-    def _output(self, event: Mapping[str, Any]) -> None:
+    def output(self, event: Mapping[str, Any]) -> None:
         """What a running cell has printed since the last event."""
         text = str(event.get("text", ""))
         for output in event.get("outputs", ()):
@@ -72,6 +68,14 @@ class Terminal:
         lines = [line for line in text.splitlines() if line.strip()]
         for line in lines[-_SHOWN:]:
             self.console.print(f"    [dim]{escape(line[:_WIDTH])}[/]")
+
+
+def _colour(message: ToolMessage) -> str:
+    """Of the call's result: code that raised is no failed call, but nothing to be glad of."""
+    artifact = message.artifact if isinstance(message.artifact, dict) else {}
+    if message.status == "error":
+        return "red"
+    return "yellow" if artifact.get("status") in ("error", "died", "lost", "interrupted") else "green"
 
 
 class Told:

@@ -80,11 +80,11 @@ class LabServer:
 
         Raises:
             MissingExtra: JupyterLab or its collaboration extension is not installed.
-            OutOfReach: It ended, or did not answer within a minute; says what it printed last.
+            OutOfReach: The port is taken; it ended, or did not answer within a minute: says what it printed last.
         """
         if any(importlib.util.find_spec(name) is None for name in ("jupyterlab", "jupyter_server_ydoc")):
             raise MissingExtra("lab", "A JupyterLab of our own")
-        self._port = self._port or _free_port()
+        self._port = _free_port(self._port)
         self._scratch = tempfile.TemporaryDirectory(prefix="jupyter-lab-", ignore_cleanup_errors=True)
         self._log = open(Path(self._scratch.name) / "log", "wb")  # noqa: ASYNC230, SIM115
         self._process = subprocess.Popen(  # noqa: ASYNC220, a few milliseconds
@@ -178,7 +178,19 @@ async def _ended(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """A port that can be listened on: the given one, or any if it is 0.
+
+    Raises:
+        OutOfReach: Somebody else listens there.
+    """
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does, after one that has ended
+        try:
+            listener.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise OutOfReach(
+                f"Port {port} of this machine cannot be listened on: {getattr(error, 'strerror', error)}. "
+                "Give another port, or 0 for any that is free."
+            ) from error
         return int(listener.getsockname()[1])

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import Page, async_playwright
 
 from langchain_jupyter.servers.lab import LabServer
 from tests.browser.person import Person
@@ -33,13 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-async def person(lab: LabServer) -> AsyncIterator[Person]:
+async def page() -> AsyncIterator[Page]:
+    """A page of its own for each test."""
     chromium = shutil.which("chromium")
     assert chromium, "`make test-browser` installs Chromium"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
-        page = await browser.new_page(viewport={"width": 1200, "height": 940})
-        person = Person(page, lab)
-        yield person
+        yield await browser.new_page(viewport={"width": 1200, "height": 940})
         await browser.close()
+
+
+@pytest.fixture
+async def person(lab: LabServer, page: Page) -> AsyncIterator[Person]:
+    person = Person(page, lab)
+    yield person
     assert not person.complaints

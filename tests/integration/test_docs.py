@@ -28,7 +28,7 @@ def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    assert "JupyterToolkit" in (tmp_path / "site" / "reference" / "toolkit" / "index.html").read_text()
+    assert "JupyterToolkit" in (tmp_path / "site" / "reference" / "toolkit.html").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -55,7 +55,9 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         if program == "make":
             assert words[0] in targets, line
         elif program == "langchain-jupyter":
-            known = {name for option in COMMANDS[words[0]].params for name in (*option.opts, *option.secondary_opts)}
+            command = COMMANDS[words[0]]
+            command = getattr(command, "commands", {}).get(words[1], command) if len(words) > 1 else command
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             unknown = [word for word in words if word.startswith("--") and word not in known]
             assert not unknown, line
 
@@ -63,4 +65,4 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
 def test_every_command_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
 
-    assert [name for name in COMMANDS if f"`{name}`" not in page] == []
+    assert [name for name in COMMANDS if f"`{name}" not in page] == []

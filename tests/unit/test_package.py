@@ -27,7 +27,7 @@ LAYERS = [
     {"backends", "reach", "isolation", "workspace"},
     {"bridge", "human", "tools", "prompts", "testing"},
     {"toolkit", "approvals", "middleware", "agent", "studio", "deep"},
-    {"mcp", "cli", "token_commands", "demo", "doctor", "terminal"},
+    {"mcp", "cli", "token_commands", "demo", "doctor", "report", "terminal"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
@@ -45,6 +45,7 @@ ONLY_IN = {
         "mcp/",
         "cli.py",
         "terminal.py",
+        "report/",
         "demo.py",
     ),
     "langchain": ("agent.py", "approvals.py", "middleware.py"),

@@ -1,0 +1,1 @@
+"""A page for people of what an agent did in a notebook."""
