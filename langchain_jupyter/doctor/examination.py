@@ -14,6 +14,7 @@ from langchain_jupyter.doctor.machine import folder, kernel, kernel_specs
 from langchain_jupyter.doctor.servers import jupyter_server, mcp_server
 from langchain_jupyter.errors import SettingsError, UsageError
 from langchain_jupyter.settings import Environment, ServerSettings
+from langchain_jupyter.tokens import token_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +64,18 @@ async def examine(case: Case) -> list[Finding]:
 
 
 def _servers(case: Case, environment: Environment) -> tuple[ServerSettings | None, ServerSettings | None]:
-    """Of the notebook and of the kernel; None for this machine."""
+    """Of the notebook and of the kernel, with the tokens that are kept for them; None for this machine."""
     if not case.server_url:
-        return environment.document_server, environment.runtime_server
+        return _known(environment.document_server), _known(environment.runtime_server)
     token = environment.jupyter_token or environment.document_token or SecretStr("")
-    given = ServerSettings(url=case.server_url, token=token, tls=environment.tls)
+    given = _known(ServerSettings(url=case.server_url, token=token, tls=environment.tls))
     return given, given
+
+
+def _known(server: ServerSettings | None) -> ServerSettings | None:
+    """As a toolkit reaches it."""
+    kept = None if server is None or server.token else token_of(server.url)
+    return server if server is None or kept is None else replace(server, token=kept)
 
 
 def _model(name: str) -> Finding:

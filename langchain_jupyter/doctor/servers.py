@@ -21,7 +21,10 @@ _COLLABORATION = 5
 _INSTALL = "In the environment of that server: pip install -U 'jupyter-collaboration>=5.0.4', then restart it."
 _PACKAGE = "/lab/extensions/@jupyter/collaboration-extension/package.json"
 _PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-_TOKEN = "Give the token that the server prints when it starts (jupyter server list shows it) as JUPYTER_TOKEN."
+_TOKEN = (
+    "Give the token that the server prints when it starts (jupyter server list shows it) as JUPYTER_TOKEN, or keep it "
+    "with langchain-jupyter token set."
+)
 _FORBIDDEN = (401, 403)
 
 
