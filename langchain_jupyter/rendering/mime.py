@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter.rendering.charts import chart
+from langchain_jupyter.rendering.drawings import SVG, in_words
 from langchain_jupyter.rendering.fences import printable
 from langchain_jupyter.widgets import VIEW
 
@@ -72,6 +73,8 @@ def _text(data: Mapping[str, Any], pictured: bool) -> str:
             return _joined(data[mime])
     if "application/json" in data:
         return _json(data["application/json"])
+    if SVG in data and not pictured:
+        return in_words(_joined(data[SVG]))
     if "text/html" in data and not pictured:
         return html_text(_joined(data["text/html"])) or plain
     return "" if pictured else plain
