@@ -137,10 +137,14 @@ class ServerSettings:
     tls: TLS = field(default_factory=TLS)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url.strip())
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # half of an IPv6 address, a port that is no number
+            usable = False
+        if not usable:
             raise SettingsError(
-                f"The server's URL is {parts.geturl()!r}; it must begin with http:// or https:// and name a host, "
+                f"The server's URL is {self.url.strip()!r}; it must begin with http:// or https:// and name a host, "
                 "such as http://localhost:8888."
             )
         pasted = parse_qs(parts.query).get("token", [""])[0]

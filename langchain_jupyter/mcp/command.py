@@ -236,16 +236,20 @@ def _log(redactor: Redactor, *, debug: bool) -> None:
     """One line each, on stderr: stdout may carry the protocol."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    handler.addFilter(_not_a_hangup)
+    handler.addFilter(_shortened)
     handler.addFilter(RedactingFilter(redactor))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("langchain_jupyter").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
-def _not_a_hangup(record: logging.LogRecord) -> bool:
-    """The SDK logs a client that hangs up as an error, with a stack trace."""
-    kind = record.exc_info[0] if record.exc_info else None
-    return not (record.name.startswith("mcp.") and kind is not None and kind.__name__ == "ClosedResourceError")
+def _shortened(record: logging.LogRecord) -> bool:
+    """One line, and no trace, of what the SDK logs: else all that a client sent wrongly, and each that hangs up."""
+    if record.name != "root" and not record.name.startswith("mcp."):
+        return True
+    kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+    record.msg, record.args = f"{record.getMessage().partition(chr(10))[0][:200]} {kind}".strip(), None
+    record.exc_info = record.exc_text = None
+    return kind != "ClosedResourceError"
 
 
 def _tokens_of(environment: Environment) -> list[str]:

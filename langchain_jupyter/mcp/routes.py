@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_jupyter.errors import JupyterError, UsageError
 from langchain_jupyter.mcp import sdk
+from langchain_jupyter.mcp.envelope import Flaw, parse
 from langchain_jupyter.mcp.gate import Gate, GateSettings, refusal
 from langchain_jupyter.mcp.server import NotebookServer
 from langchain_jupyter.mcp.watch import Watch
@@ -30,8 +30,6 @@ from langchain_jupyter.settings import ServerSettings
 from langchain_jupyter.toolkit import JupyterToolkit
 
 _BOTH = b"application/json, text/event-stream"
-_PARSE_ERROR = -32700
-_INVALID_REQUEST = -32600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,13 +233,10 @@ class _Mcp:
     async def _post(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         body = await request.body()
         try:
-            message = json.loads(body)
-        except (ValueError, RecursionError):
-            await _rpc_refusal(_PARSE_ERROR, "The body is not JSON.")(scope, receive, send)
-            return
-        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            text = 'The body must be one JSON-RPC message: {"jsonrpc": "2.0", "id": 1, "method": …, "params": …}.'
-            await _rpc_refusal(_INVALID_REQUEST, text)(scope, receive, send)
+            message = parse(body)
+        except Flaw as flaw:
+            # A request that can be told by its id is answered like any other.
+            await JSONResponse(flaw.answer, 400 if flaw.request_id is None else 200)(scope, receive, send)
             return
         session = request.headers.get("mcp-session-id", "")
         if message.get("method") == "notifications/cancelled" and session:
@@ -271,8 +266,3 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return again
-
-
-def _rpc_refusal(code: int, text: str) -> Response:
-    error = {"code": code, "message": text}
-    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 400)
