@@ -37,6 +37,9 @@ def _lines(message: Any) -> Iterator[str]:
 
 def show(path: str | Path, *, cells: slice = slice(None)) -> None:
     """Show cells of another notebook as a person sees them there."""
+    if not Path(path).exists():
+        print("Nothing was written.")
+        return
     for cell in nbformat.read(path, as_version=4).cells[cells]:
         if cell.cell_type == "markdown":
             display(Markdown(cell.source))

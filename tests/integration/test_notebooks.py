@@ -15,6 +15,9 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+# All of them run in the fixture that the first test waits for.
+pytestmark = pytest.mark.timeout(900)
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 WITH_FIGURES = {"01_quickstart", "02_data_analysis", "03_machine_learning", "05_mcp"}
@@ -37,7 +40,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, NotebookN
                 notebook = nbformat.read(path, as_version=4)
                 client = NotebookClient(
                     notebook,
-                    timeout=150,
+                    timeout=300,
                     allow_errors=True,
                     record_timing=False,
                     resources={"metadata": {"path": str(folder)}},

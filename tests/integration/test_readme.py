@@ -30,7 +30,7 @@ def test_there_are_blocks_to_run() -> None:
 
 @pytest.mark.parametrize("code", BLOCKS.values(), ids=BLOCKS)
 def test_a_block_runs(code: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=150)
 
     assert done.returncode == 0, done.stderr
 
