@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -27,6 +28,7 @@ _CRASHED = "the kernel ended (out of memory?) and the server started it again."
 _RESTARTED = "somebody restarted the kernel."
 _READY_TIMEOUT = 60.0
 _ASK_AGAIN = 1.0
+_INTRODUCTION = 5.0
 _POLL = 0.1
 _STATES: Mapping[str, KernelState] = {"idle": "idle", "busy": "busy", "starting": "starting"}
 _RATE = (
@@ -160,6 +162,8 @@ class Conversation:
     async def evaluate(self, expression: str, *, beside: bool) -> Mapping[str, Any] | None:
         """As `Kernel.evaluate` says."""
         self.check()
+        if beside and not self.about:
+            await self._introduced()
         if beside and SUBSHELLS not in self.about.get("supported_features", ()):
             return None
         return await evaluate(self._reply_to, expression, beside=beside)
@@ -215,6 +219,12 @@ class Conversation:
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             raise KernelStartError(f"The kernel did not answer in {_READY_TIMEOUT:.0f}s.") from error
+
+    async def _introduced(self) -> None:
+        """Have a kernel that was found busy say what it can do, on the channel that it may answer meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_INTRODUCTION):
+                await self._ask("kernel_info_request", channel="control")
 
     async def _answers(self, patience: float) -> str:
         """Session id of the process that answers; "" if none does soon."""

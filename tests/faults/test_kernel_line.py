@@ -401,6 +401,24 @@ async def test_a_running_kernel_is_taken_by_its_id(bench: Bench) -> None:
     await bench.works()
 
 
+async def test_a_kernel_that_is_found_busy_is_looked_into_meanwhile(bench: Bench, somebody: RemoteKernel) -> None:
+    found = RemoteKernel(bench.direct, path=bench.path)
+    async with asyncio.timeout(90):
+        running = somebody.execute("x = 41\nprint('in', flush=True)\nimport time; time.sleep(600)")
+        async for message in running:
+            if message.msg_type == "stream":
+                break
+        await found.start()
+        state, value = found.info.state, await found.evaluate("x + 1", beside=True)
+        await somebody.interrupt()
+        _ = [message async for message in running]
+    await found.close()
+
+    assert state == "busy"
+    assert value is not None
+    assert value["data"]["text/plain"] == "42"
+
+
 async def test_the_state_follows_what_other_people_run(bench: Bench, somebody: RemoteKernel) -> None:
     running = somebody.execute("import time; print('in', flush=True); time.sleep(1)")
     async for message in running:
