@@ -259,7 +259,7 @@ def _frame(frame: Any) -> Any:
     rows, columns = frame.shape
     step = -(-rows // _SAMPLE) if rows else 1
     sample = frame.iloc[::step] if step > 1 else frame
-    note = f"; nulls and ranges by one row in {step}" if step > 1 else ""
+    note = f"; nulls and ranges of a sample only, one row in {step}" if step > 1 else ""
     lines = [f"{frame.memory_usage(index=False).sum() / 1e6:.1f} MB without the contents of objects{note}"]
     for at in range(min(columns, _COLUMNS)):
         column = sample.iloc[:, at]

@@ -60,7 +60,7 @@ def choose(data: Mapping[str, Any]) -> Choice:
     known = {*IMAGES, *_TEXTS, "application/json", "text/html"}
     if VIEW in data and text:
         # What happens to it later goes to the browser and never comes back.
-        text, known = f"{text}\n(a widget, as it was when its cell had run)", known | {VIEW}
+        text, known = f"{text}\n(a widget, without what happens to it after its cell has run)", known | {VIEW}
     others = () if image else tuple(_other(mime, data[mime]) for mime in data if mime not in known)
     return Choice(printable(text), image, others)
 

@@ -94,7 +94,7 @@ def test_what_other_kinds_of_output_come_to(tmp_path: Path) -> None:
     assert "Counts" in shown["plotly"]
     assert "Vega-Lite chart" in shown["altair"]
     assert "IntSlider" in shown["widgets"]
-    assert "(a widget, as it was when its cell had run)" in shown["widgets"]
+    assert "(a widget, without what happens to it after its cell has run)" in shown["widgets"]
     assert "50/50" in shown["widgets"]
     assert r"\frac{a}{b}" in shown["rich"]
     assert "Title" in shown["rich"]
