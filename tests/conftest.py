@@ -4,17 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from langchain_jupyter.servers.lab import LabServer
-from tests import gateways
+from langchain_jupyter.tools.base import Call, JupyterTool
+from tests import gateways, planted
 from tests.faulttable import Outcome, table
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server
 from tests.serving import Served, served
+
+LEAKS = planted.Leaks()
+
+
+def pytest_configure() -> None:
+    """Plant a secret, before anything is started."""
+    os.environ[planted.VARIABLE] = planted.secret("environment")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def planted_secrets() -> Iterator[None]:
+    """Tokens of servers are planted, and all answers, events and log records are looked into."""
+    given, answered, told = LabServer.__init__, JupyterTool._answered, Call._tell
+
+    def give(self: LabServer, *args: Any, **options: Any) -> None:
+        given(self, *args, **options)
+        self._token = f"{planted.MARK}-{self._token}"
+
+    async def answer(self: JupyterTool, *args: Any) -> tuple[Any, Any]:
+        content, artifact = await answered(self, *args)
+        LEAKS.check(f"an answer of {self.name}", (content, artifact))
+        return content, artifact
+
+    def tell(self: Call, event: dict[str, Any]) -> None:
+        LEAKS.check("an event", event)
+        told(self, event)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LabServer, "__init__", give)
+        patch.setattr(JupyterTool, "_answered", answer)
+        patch.setattr(Call, "_tell", tell)
+        logging.getLogger().addHandler(LEAKS)
+        yield
+        logging.getLogger().removeHandler(LEAKS)
+
+
+@pytest.fixture(autouse=True)
+def no_planted_secret_gets_out() -> Iterator[None]:
+    """A test fails if something that it has made told a planted secret."""
+    LEAKS.found.clear()
+    yield
+    assert not LEAKS.found
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The run fails if a notebook, journal, checkpoint, log or page that it has written holds a planted secret."""
+    if hasattr(session.config, "workerinput"):  # pytest-xdist: its main process looks into the folders of all workers
+        return
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    leaking = list(planted.leaking_files(factory.getbasetemp())) if factory is not None else []
+    for path in leaking:
+        print(f"\na planted secret stands in {path}")
+    if leaking:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,9 @@ from typing import Any
 
 import httpx
 
-TOKEN = "a-token-for-tests-0123456789"
+from tests.planted import secret
+
+TOKEN = secret("mcp")
 _STARTS_WITHIN = 90
 
 

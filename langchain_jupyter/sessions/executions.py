@@ -96,8 +96,10 @@ class Run:
     def end(self) -> None:
         """Nothing more comes."""
         self._duration = time.monotonic() - self._started
-        if not self.finished:
+        if not self.finished and self.interrupted:
             self.status, self.note = "interrupted", "The kernel did not say how it ended."
+        elif not self.finished:
+            self.status, self.note = "lost", f"{self.note} How it ended was not heard; nothing was run again.".strip()
         for event in (self.begun, self.ended, self.settled):
             event.set()
 
