@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Protocol
 
 from langchain_jupyter.documents import format as ipynb
@@ -17,6 +19,9 @@ SUFFIX = ".ipynb"
 
 SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 _ENTRIES = 100_000
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_FORBIDDEN = re.compile(r'[<>:"|?*]|[. ]$')
+_RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)")
 
 
 class Directory(Protocol):
@@ -92,6 +97,7 @@ class Folder:
 
     def _create(self, path: str) -> str:
         file = self._inside(named(path))
+        check_name(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file, "x", encoding="utf-8") as new:
@@ -115,12 +121,12 @@ class Folder:
         Raises:
             OutsideRoot: Not below the root.
         """
-        parts = PurePosixPath(path.replace("\\", "/"))
+        parts = relative(path, self.root)
         try:
             target = (self._root / parts).resolve()
         except (OSError, ValueError, RuntimeError) as error:
             raise NotebookNotFound(f"'{one_line(path)}' is not a path.") from error
-        if parts.is_absolute() or ".." in parts.parts or not target.is_relative_to(self._root):
+        if not target.is_relative_to(self._root):
             raise OutsideRoot(f"'{one_line(path)}' is not below {self.root}.")
         return target
 
@@ -142,11 +148,11 @@ class Folder:
                     yield from self._file(entry)
 
     def _file(self, entry: os.DirEntry[str]) -> Iterator[NotebookFile]:
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
-            return
         try:
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(self._root):
+                return
             status = entry.stat()
-        except OSError:
+        except (OSError, RuntimeError):  # gone, or a link to itself
             return
         yield NotebookFile(Path(entry.path).relative_to(self._root).as_posix(), status.st_size, status.st_mtime)
 
@@ -163,6 +169,31 @@ def named(path: str) -> str:
     if not path.endswith(SUFFIX):
         raise NotebookNotFound(f"'{one_line(path)}' does not name a notebook; their names end in {SUFFIX}.")
     return path
+
+
+def relative(path: str, root: str) -> PurePosixPath:
+    """A path below a root, as any system writes it.
+
+    Raises:
+        OutsideRoot: It is absolute, names a drive or another machine, or goes up.
+    """
+    parts = PurePosixPath(path.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or PureWindowsPath(path).drive:
+        raise OutsideRoot(f"'{one_line(path)}' is not below {root}.")
+    return parts
+
+
+def check_name(path: str) -> None:
+    """Refuse a path that not every system can have, or that somebody may take for another.
+
+    Raises:
+        NotebookUnavailable: A part of it has characters that cannot be seen, or are not allowed in names everywhere,
+            ends in a dot or a blank, or is the name of a device of Windows.
+    """
+    for part in PurePosixPath(path.replace("\\", "/")).parts:
+        unseen = any(unicodedata.category(char) in _UNSEEN for char in part)
+        if unseen or _FORBIDDEN.search(part) or _RESERVED.match(part):
+            raise NotebookUnavailable(f"'{one_line(ascii(part)[1:-1])}' cannot be the name of a file everywhere.")
 
 
 def nearest(paths: Sequence[str], path: str) -> str:

@@ -82,6 +82,8 @@ def _located(file: Path, given: Path) -> Path:
     path = file.resolve()
     if path.is_dir():
         raise DocumentError(f"{given} is a folder. Give the path of an .ipynb file in it.")
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise DocumentError(f"{given} is no file but a pipe, a device or a socket. Give the path of an .ipynb file.")
     if not path.parent.is_dir():
         raise DocumentError(f"There is no folder {path.parent}. Make it, or give another path.")
     return path

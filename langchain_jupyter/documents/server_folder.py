@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, named, nearest
-from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, OutsideRoot, ServerError
+from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, check_name, named, nearest, relative
+from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, ServerError
 from langchain_jupyter.models import NotebookFile
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
@@ -51,6 +51,7 @@ class ServerFolder:
 
     async def create(self, path: str) -> str:
         inside = _inside(named(path))
+        check_name(inside)
         if await self._model(inside) is None:
             server, _ = await self._open()
             for folder in reversed(PurePosixPath(inside).parents[:-1]):
@@ -129,7 +130,4 @@ def _inside(path: str) -> str:
     Raises:
         OutsideRoot: It would leave the root.
     """
-    parts = PurePosixPath(path.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts:
-        raise OutsideRoot(f"'{one_line(path)}' is not below the root. Give a path from list_notebooks.")
-    return str(parts)
+    return str(relative(path, "the root"))

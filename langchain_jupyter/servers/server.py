@@ -30,6 +30,8 @@ _HANDSHAKE = 30.0
 _PING_INTERVAL = 15.0
 _PING_TIMEOUT = 30.0  # a server that reads or writes a large notebook answers nothing meanwhile
 _ATTEMPTS = 4
+_LONGEST = 300.0  # seconds for a whole answer, however steadily it comes
+_LARGEST = 1_000_000_000  # bytes of an answer, or of a message
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 wire = logging.getLogger(f"{__name__}.wire")
@@ -41,7 +43,7 @@ class Capabilities:
     """What a server offers, probed without side effects.
 
     Attributes:
-        version: Of the server's API, such as "2.18.0"; "" if it does not tell.
+        version: Of the server's API, such as "2.18.0".
         collaboration: Rooms of jupyter-collaboration.
         contents: Files.
         sessions: Kernels bound to notebooks.
@@ -107,22 +109,26 @@ class JupyterServer:
         """
         patience = _TIMEOUT if timeout is None else httpx.Timeout(timeout, connect=_TIMEOUT.connect)
         try:
-            answer = await self._client.request(method, f"{self.url}{path}", json=json, params=params, timeout=patience)
+            async with (
+                asyncio.timeout(_LONGEST),
+                self._client.stream(method, f"{self.url}{path}", json=json, params=params, timeout=patience) as answer,
+            ):
+                body = await self._body(answer, f"{method} {path}")
+        except TimeoutError as error:
+            raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer in {_LONGEST:.0f} s.") from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise self._unreachable(error) from error
         except httpx.TransportError as error:
             raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer came ({_name(error)}).") from error
         if not answer.is_success:
-            reason = self._redactor.redact(_reason(answer))  # a server may repeat what it was sent
+            reason = self._redactor.redact(_reason(body))  # a server may repeat what it was sent
             raise self._refusal(answer.status_code, f"{method} {path}", reason)
-        if not answer.content:
+        if not body:
             return None
         try:
-            return answer.json()
-        except ValueError as error:
-            raise ServerError(
-                f"{self.url} does not answer {path} as a Jupyter server does. Is the URL the base of one?"
-            ) from error
+            return jsonlib.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise self._strange(path) from error
 
     async def get(self, path: str, *, params: Mapping[str, str | int] | None = None) -> Any:
         """Read, again with growing pauses where nobody answers: reading twice does no harm.
@@ -149,8 +155,11 @@ class JupyterServer:
         Raises:
             ServerUnreachable: Nobody answers.
             ServerRefused: The token does not give enough rights to see anything.
+            ServerError: It is no Jupyter server.
         """
         about = await self.get("/api")
+        if not isinstance(about, Mapping) or not isinstance(about.get("version"), str):
+            raise self._strange("/api")
         rooms, contents, sessions = await asyncio.gather(
             # PUT would create a room and GET is not there: 405 tells of the extension, 404 of its absence.
             self._status("/api/collaboration/session/x"),
@@ -159,8 +168,7 @@ class JupyterServer:
         )
         if {contents, sessions} == {403} or 401 in (contents, sessions):
             raise self._refusal(403, "GET /api/contents", "")
-        version = str(about.get("version", "")) if isinstance(about, Mapping) else ""
-        return Capabilities(version, rooms == 405, contents == 200, sessions == 200)
+        return Capabilities(about["version"], rooms == 405, contents == 200, sessions == 200)
 
     async def connect(
         self, path: str, *, params: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
@@ -178,7 +186,7 @@ class JupyterServer:
                 f"ws{self.url.removeprefix('http')}{path}{query}",
                 additional_headers=self.settings.headers,
                 subprotocols=[Subprotocol(each) for each in subprotocols] or None,
-                max_size=None,  # a notebook is one message, and may have any size
+                max_size=_LARGEST,  # a notebook is one message
                 compression=None,
                 open_timeout=_HANDSHAKE,
                 ping_interval=_PING_INTERVAL,
@@ -219,12 +227,26 @@ class JupyterServer:
         """Give the connections back. WebSockets are their owners' to close."""
         await self._client.aclose()
 
+    async def _body(self, answer: httpx.Response, what: str) -> bytes:
+        """All of an answer, if it has an end that we can wait for."""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.aiter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LARGEST:
+                raise ServerError(f"{self.url} answered {what} with more than {_LARGEST / 1e6:,.0f} MB.")
+        return b"".join(chunks)
+
     async def _status(self, path: str, *, params: Mapping[str, str | int] | None = None) -> int:
         try:
             await self.get(path, params=params)
         except ServerError as error:
             return error.status
         return 200
+
+    def _strange(self, path: str) -> ServerError:
+        return ServerError(f"{self.url} does not answer {path} as a Jupyter server does. Is the URL the base of one?")
 
     def _unreachable(self, error: Exception) -> ServerUnreachable:
         return ServerUnreachable(
@@ -315,11 +337,11 @@ def _name(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(body: bytes) -> str:
     """What Jupyter says went wrong, in one line."""
     try:
-        said = answer.json()
-    except ValueError:
+        said = jsonlib.loads(body)
+    except (ValueError, RecursionError):
         return ""
     message = said.get("message") or said.get("reason") if isinstance(said, Mapping) else None
     return " ".join(str(message or "").split())[:300]
