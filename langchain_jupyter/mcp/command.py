@@ -30,7 +30,7 @@ def serve(
         str, typer.Option(envvar="TRANSPORT", help="stdio, or streamable-http (http for short).")
     ] = "stdio",
     host: Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="PORT", help="0 for any that is free.")] = 4040,
+    port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65_535, help="0 for any that is free.")] = 4040,
     notebook: Annotated[
         str, typer.Option("--notebook", "-n", help="The notebook; ROOM_ID or DOCUMENT_ID if left out.")
     ] = "",
@@ -93,13 +93,10 @@ def serve(
         raise SettingsError(f"No transport {transport!r}. There are stdio and streamable-http.")
     if not auth:
         _check_alone(host)
-    elif not oauth_issuer and not token:
-        token = secrets.token_urlsafe(32)
-        typer.echo(f"Token for clients (made now; give your own with --token or MCP_TOKEN): {token}", err=True)
-        redactor.add("MCP token", token)
+    oauth = (oauth_issuer, oauth_resource, oauth_scopes, oauth_client) if auth and oauth_issuer else None
     settings = _http_settings(
-        token=token if auth else "",
-        oauth=(oauth_issuer, oauth_resource, oauth_scopes, oauth_client) if auth and oauth_issuer else None,
+        token=(token or _new_token(redactor)) if auth and oauth is None else "",
+        oauth=oauth,
         names=[*(host_name or ()), *_name_of(host)],
         origins=allow_origin or (),
         allow_hosts=[*(allow_host or ()), *_hosts_of(environment)],
@@ -135,6 +132,8 @@ def _asked(client: httpx.Client, url: str) -> tuple[bool, str]:
         response = client.get(f"{url.removesuffix('/mcp')}/api/healthz")
         state = response.json()
         status = str(state["status"])
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        return False, f"{url!r} is no address of a server. Give one like http://localhost:4040."
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         return False, f"no answer from {url}: {type(error).__name__}"
     rest = ("kernel_status", "documents", "running_calls", "uptime", "version")
@@ -195,6 +194,14 @@ def _connected(target: Target, redactor: Redactor, options: dict[str, Any]) -> J
         **elsewhere,
         **options,
     )
+
+
+def _new_token(redactor: Redactor) -> str:
+    """A token made now, which is shown once and in no log."""
+    token = secrets.token_urlsafe(32)
+    typer.echo(f"Token for clients (made now; give your own with --token or MCP_TOKEN): {token}", err=True)
+    redactor.add("MCP token", token)
+    return token
 
 
 def _http_settings(

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,23 @@ class Binding:
         return listening
 
 
+def _check_certificate(binding: Binding) -> None:
+    """Whether https can be served.
+
+    Raises:
+        SettingsError: The files are not there, or are none.
+    """
+    if binding.certificate is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(binding.certificate, binding.key)
+    except OSError as error:  # ssl.SSLError is one
+        files = " and ".join(str(file) for file in (binding.certificate, binding.key) if file)
+        raise SettingsError(
+            f"https cannot be served with {files}: {error.strerror or error}. Give PEM files."
+        ) from error
+
+
 def _advice(error: OSError) -> str:
     """What helps against a socket that cannot listen."""
     if error.errno == errno.EADDRNOTAVAIL:
@@ -94,6 +112,7 @@ async def serve_http(
         grace: Seconds from the signal to the end.
         started: Told our URL once we listen.
     """
+    _check_certificate(binding)
     listening = binding.listen()
     http = _HttpServer(app, binding, server, patience=max(0.0, grace - _TO_SAVE - _TO_HANG_UP))
     scheme = "https" if binding.certificate else "http"

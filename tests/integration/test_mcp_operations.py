@@ -230,7 +230,9 @@ def test_health_tells_and_exits(mcp_server: Served) -> None:
 
     assert healthy.exit_code == the_same.exit_code == 0
     assert healthy.stdout.startswith("healthy kernel_status=")
-    assert nobody.exit_code == 1
+    nowhere = CliRunner().invoke(app, ["health", "nowhere"])
+    assert nowhere.stdout == "'nowhere' is no address of a server. Give one like http://localhost:4040.\n"
+    assert (nowhere.exit_code, nobody.exit_code) == (1, 1)
     assert nobody.stdout == "no answer from http://127.0.0.1:9: ConnectError\n"
 
 
@@ -254,6 +256,7 @@ def test_health_watches_until_it_is_stopped(mcp_server: Served) -> None:
         ("--no-auth is for this machine only, and 0.0.0.0 is open", ["--no-auth", "--host", "0.0.0.0"]),
         ("Which notebook? --notebook PATH, the variable ROOM_ID, or --root FOLDER for many.", ["--notebook", ""]),
         ("Cannot listen on 192.0.2.1 port 0: Cannot assign requested address. Give an addr", ["--host", "192.0.2.1"]),
+        ("https cannot be served with nope.pem: No such file or directory.", ["--tls-certificate", "nope.pem"]),
         ("There is no address 'no.such.invalid' to listen on", ["--host", "no.such.invalid"]),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
@@ -267,6 +270,14 @@ def test_a_server_that_cannot_be_is_told_why(said: str, options: list[str], tmp_
     assert done.exit_code == 1
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["serve", "--transport", "http", "--port", "99999", "-n", str(tmp_path / "a.ipynb")])
+
+    assert done.exit_code == 2
+    assert "--port" in done.stderr
+    assert "65535" in done.stderr
 
 
 def test_a_port_that_is_taken_is_told_by_the_process(mcp_server: Served, tmp_path: Path) -> None:

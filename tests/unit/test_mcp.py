@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from langchain_jupyter.cli import app
 from langchain_jupyter.errors import MissingExtra
 from langchain_jupyter.mcp.resources import Address
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize(
@@ -54,3 +62,32 @@ def test_the_server_starts_without_a_grammar_that_it_never_uses_and_iris_are_che
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
 
     assert done.stdout == "[] True False\n", done.stderr
+
+
+def snippets() -> dict[str, str]:
+    """What the README says to write down, by client."""
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| `(.*)` \|$", README.read_text(), re.MULTILINE)
+    return {name: text for name, text in rows if text.startswith(("{", "claude mcp add"))}
+
+
+def test_what_clients_are_told_can_be_read_and_names_options_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("PORT", "HOST"):
+        monkeypatch.delenv(variable, raising=False)
+    told = snippets()
+    servers = {name: json.loads(text) for name, text in told.items() if text.startswith("{")}
+    (desktop,) = servers["Claude Desktop"]["mcpServers"].values()
+    (cursor,) = servers["Cursor"]["mcpServers"].values()
+    (code,) = servers["VS Code"]["servers"].values()
+    name, separator, *started = shlex.split(told["Claude Code"].removeprefix("claude mcp add "))
+    serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+
+    assert {"Claude Desktop", "Claude Code", "the same, over HTTP", "Cursor", "VS Code"} == told.keys()
+    for command, *arguments in ([desktop["command"], *desktop["args"]], started):
+        assert (command, arguments[0]) == ("langchain-jupyter", "serve")
+        assert serve.make_context("serve", arguments[1:]).params["notebook"].endswith("analysis.ipynb")
+    assert (name, separator, code["type"]) == ("jupyter", "--", "http")
+    default = serve.make_context("serve", []).params
+    address = f"http://{default['host']}:{default['port']}/mcp"
+    assert cursor == {"url": address, "headers": {"Authorization": "Bearer TOKEN"}}
+    assert (code["url"], code["headers"]) == (cursor["url"], cursor["headers"])
+    assert address in told["the same, over HTTP"]
