@@ -17,7 +17,7 @@ from typing import Self
 import httpx
 from pydantic import SecretStr
 
-from langchain_jupyter.settings import ServerSettings
+from langchain_jupyter.settings import TLS, ServerSettings
 
 _PORTS = range(20_000, 32_000)
 _START_TIMEOUT = 60.0
@@ -75,7 +75,8 @@ class Child:
                 cwd=self._cwd,
                 start_new_session=True,
             )
-        async with asyncio.timeout(_START_TIMEOUT), httpx.AsyncClient() as client:
+        tls = self.settings.tls.context if self.settings.url.startswith("https:") else True
+        async with asyncio.timeout(_START_TIMEOUT), httpx.AsyncClient(verify=tls) as client:
             while True:
                 assert self._process.poll() is None, self.log.read_text()
                 with contextlib.suppress(httpx.TransportError):
@@ -139,8 +140,10 @@ def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") ->
     return Child(command, settings, log=root / "server.log", env={"JUPYTER_TOKEN": token})
 
 
-def collaboration_server(root: Path, state: Path, *options: str, port: int = 0, token: str = "") -> Child:
-    """A Jupyter server with rooms; `state` keeps their history over a restart."""
+def collaboration_server(
+    root: Path, state: Path, *options: str, port: int = 0, token: str = "", certificate: Path | None = None
+) -> Child:
+    """A Jupyter server with rooms; `state` keeps their history over a restart. With a certificate, over https."""
     port, token = port or free_port(), token or secrets.token_urlsafe(16)
     state.mkdir(exist_ok=True)
     command = [
@@ -151,7 +154,10 @@ def collaboration_server(root: Path, state: Path, *options: str, port: int = 0, 
         f"--SQLiteYStore.db_path={state / 'rooms.db'}",
         f"--YDocExtension.session_store_path={state / 'sessions.json'}",
         f"--BaseFileIdManager.db_path={state / 'file_ids.db'}",
+        *((f"--ServerApp.certfile={certificate}",) if certificate else ()),
         *options,
     ]
-    settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
+    scheme = "https" if certificate else "http"
+    tls = TLS(ca_bundle=certificate)
+    settings = ServerSettings(url=f"{scheme}://127.0.0.1:{port}", token=SecretStr(token), tls=tls)
     return Child(command, settings, log=state / "server.log", env={"JUPYTER_TOKEN": token})

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
 
 from langchain_jupyter.analysis.dependencies import names_of
-from langchain_jupyter.analysis.names import EVERYTHING, NOTHING, RANDOM, Closure, Names
+from langchain_jupyter.analysis.names import EVERYTHING, RANDOM
+from langchain_jupyter.analysis.namespace import Namespace, Outcome, digest, signature_of
+from langchain_jupyter.analysis.rerun import Rerun, Step
 from langchain_jupyter.models import Cell, Standing
-
-Outcome: TypeAlias = Literal["ok", "error", "unknown"]
 
 _PYTHON = frozenset({"python", "python3", "ipython", ""})
 _SCRATCH = "(scratch)"
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What is known of a global name at one moment.
-
-    Attributes:
-        signature: The same for the same history: source and inputs of the runs that made it what it is.
-        cell: Id of the cell that set or changed it last.
-        closure: What it does when it is used.
-        module: Whether an import bound it.
-    """
-
-    signature: str
-    cell: str
-    closure: Closure = NOTHING
-    module: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,96 +38,6 @@ class Ran:
     generation: int
 
 
-@dataclass(slots=True)
-class Namespace:
-    """The global names of a kernel, as far as the sources tell."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    shared: dict[str, set[str]] = field(default_factory=dict)
-
-    def inputs(self, names: Names) -> dict[str, str]:
-        """What a source would read now: name -> signature."""
-        reads, _ = self._reach(names)
-        reads |= self.values.keys() if EVERYTHING in reads else {EVERYTHING} & self.values.keys()
-        return {name: self.values[name].signature if name in self.values else "" for name in sorted(reads)}
-
-    def copy(self) -> Namespace:
-        """Another that begins with the same."""
-        return Namespace(dict(self.values), {name: set(others) for name, others in self.shared.items()})
-
-    def apply(self, names: Names, signature: str, cell: str, outcome: Outcome) -> set[str]:
-        """Let a source run, and tell what it sets or changes; one that fails may have set its names or not."""
-        sets = names.sets if outcome == "ok" else set()
-        if outcome != "ok":
-            signature = _digest(signature, outcome)
-        changes = self._reach(names)[1] | (names.sets - sets)
-        if EVERYTHING in changes:
-            changes |= self.values.keys()
-        changes = {other for name in changes for other in (name, *self.shared.get(name, ()))}
-        closures = {name: self._closure(name, names) for name in sets | changes}
-        for name in changes | sets:
-            old = self.values.get(name)
-            kept = old if name not in sets else None
-            mark = _digest(signature, name, "" if kept is None else kept.signature)
-            closure = closures[name] | (kept.closure if kept is not None else NOTHING)
-            module = name in names.modules or (kept is not None and kept.module)
-            self.values[name] = Value(mark, cell, closure, module)
-        self._share(names, sets)
-        return changes | sets
-
-    def _reach(self, names: Names) -> tuple[set[str], set[str]]:
-        """What a source reads and changes, with what is done by the functions and objects that it uses."""
-        reads, changes = set(names.reads), set(names.changes)
-        touched = {name for name in names.touches if name not in self.values or not self.values[name].module}
-        changes |= touched
-        for called, given in names.given.items():
-            if called in names.sets:
-                continue
-            if called in self.values and self.values[called].closure.arguments:
-                changes |= given
-                reads |= given
-        ahead, seen = list(reads), set()
-        while ahead:
-            name = ahead.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            closure = self.values[name].closure if name in self.values else NOTHING
-            reads |= closure.reads
-            changes |= closure.changes
-            if closure.once:
-                changes.add(name)
-            ahead += closure.reads
-        return reads, changes
-
-    def _closure(self, name: str, names: Names) -> Closure:
-        """What a name that a source sets will do when it is used, and what it is made of does."""
-        found = names.closures.get(name, NOTHING)
-        ahead, seen = list(names.draws.get(name, ())), set()
-        while ahead:
-            source = ahead.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            if source in names.closures:
-                found |= names.closures[source]
-                ahead += names.draws.get(source, ())
-            if source in self.values:
-                found |= self.values[source].closure
-        return found
-
-    def _share(self, names: Names, sets: Iterable[str]) -> None:
-        for name in sets:
-            for other in self.shared.pop(name, ()):
-                self.shared[other].discard(name)
-        for name, sources in names.shares.items():
-            group = {name} | sources | self.shared.get(name, set())
-            for source in sources:
-                group |= self.shared.get(source, set())
-            for member in group:
-                self.shared[member] = group - {member}
-
-
 class History:
     """What has run in one kernel, and what that means for the cells as they stand now.
 
@@ -163,6 +54,9 @@ class History:
         self._namespace = Namespace()
         self._runs: dict[str, Ran] = {}
         self._outcomes: dict[str, Outcome] = {}
+        self._told: dict[str, tuple[Step, int, Standing]] = {}
+        self._ids: list[str] = []
+        self._rerun = Rerun(lambda signature: self._outcomes.get(signature, "ok"))
         self._order = 0
         self._generation = 0
 
@@ -208,10 +102,10 @@ class History:
         self.version += 1
         names = names_of(source)
         reads = self._namespace.inputs(names)
-        signature = _signature(names, reads)
+        signature = signature_of(names, reads)
         self._order += 1
         if outcome == "unknown":
-            signature = _digest(signature, str(self._order))
+            signature = digest(signature, str(self._order))
         self._outcomes[signature] = outcome
         self._namespace.apply(names, signature, cell_id or _SCRATCH, outcome)
         if cell_id is not None:
@@ -242,15 +136,22 @@ class History:
         code = [cell for cell in cells if cell.cell_type == "code"]
         if language not in _PYTHON:
             return self._by_order(code, name_of)
-        clean = Namespace()
         found: dict[str, Standing] = {}
         for cell in code:
-            names = names_of(cell.source)
-            reads = clean.inputs(names)
-            signature = _signature(names, reads)
-            found[cell.id] = self._standing(cell, signature, clean, reads, name_of)
-            clean.apply(names, signature, cell.id, self._outcomes.get(signature, "ok"))
-        return found
+            if (known := self._known(cell, lambda source: names_of(source).code)) is not None:
+                found[cell.id] = known
+        last = max((at for at, cell in enumerate(code) if cell.id not in found), default=-1)
+        ids = [cell.id for cell in code]
+        told, self._told = self._told, {}
+        for step in self._rerun.through(code[: last + 1]):
+            cell_id = step.cell.id
+            if cell_id not in found:
+                before = told.get(cell_id)
+                if before is None or before[:2] != (step, self.version) or (before[2].why and ids != self._ids):
+                    before = step, self.version, self._standing(step, name_of)
+                self._told[cell_id], found[cell_id] = before, before[2]
+        self._ids = ids
+        return {cell.id: found[cell.id] for cell in code}
 
     def plan(self, cells: Sequence[Cell], *, language: str = "python") -> list[str]:
         """The cells to run, in order, so that none is stale: those that are, and those that make what they read.
@@ -281,13 +182,13 @@ class History:
         for cell in cells:
             names = names_of(cell.source)
             reads = clean.inputs(names)
-            signature = _signature(names, reads)
+            signature = signature_of(names, reads)
             outcome = self._outcomes.get(signature, "ok")
             if cell.id in wanted:
                 then = actual.inputs(names)
                 differing = [name for name in {*reads, *then} if reads.get(name, "") != then.get(name, "")]
                 missing |= {clean.values[name].cell for name in differing if name in clean.values}
-                touched |= actual.apply(names, _signature(names, then), cell.id, outcome)
+                touched |= actual.apply(names, signature_of(names, then), cell.id, outcome)
             clean.apply(names, signature, cell.id, outcome)
         for name in touched & clean.values.keys():
             now, last = actual.values.get(name), clean.values[name]
@@ -295,20 +196,12 @@ class History:
                 missing.add(last.cell)
         return missing - wanted
 
-    def _standing(
-        self,
-        cell: Cell,
-        signature: str,
-        clean: Namespace,
-        reads: Mapping[str, str],
-        name_of: Callable[[str], str],
-    ) -> Standing:
-        if (known := self._known(cell, lambda source: names_of(source).code)) is not None:
-            return known
-        run = self._runs[cell.id]
-        if run.signature != signature:
-            return Standing("stale", self._cause(cell, run, clean, reads, name_of))
-        now = self._namespace.inputs(names_of(cell.source))
+    def _standing(self, step: Step, name_of: Callable[[str], str]) -> Standing:
+        """Of a cell whose turn it is in the run from the top."""
+        run = self._runs[step.cell.id]
+        if run.signature != step.signature:
+            return Standing("stale", self._cause(step.cell, run, self._rerun.namespace, step.reads, name_of))
+        now = self._namespace.inputs(step.names)
         later = [name for name in sorted({*now, *run.reads}) if now.get(name, "") != run.reads.get(name, "")]
         changed = f"{_named(later)} changed since" if later else ""
         return Standing("error" if run.outcome == "error" else "ok", changed)
@@ -359,14 +252,6 @@ class History:
                 if found[cell.id].state not in ("ok", "error", "running"):
                     doubt = doubt or f"{name_of(cell.id)} above is {found[cell.id].state}"
         return found
-
-
-def _signature(names: Names, reads: Mapping[str, str]) -> str:
-    return _digest(names.code, *(f"{name}={signature}" for name, signature in reads.items()))
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 def _named(names: Sequence[str]) -> str:

@@ -68,3 +68,12 @@ class Names:
     closures: dict[str, Closure] = field(default_factory=dict)
     draws: dict[str, set[str]] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
+
+    @property
+    def mentioned(self) -> frozenset[str]:
+        """All names that occur in any of these."""
+        later = (closure.reads | closure.changes for closure in self.closures.values())
+        groups = (*self.given.values(), *self.shares.values(), *self.draws.values(), *later)
+        keys = (*self.given, *self.shares, *self.draws, *self.closures)
+        plain = (self.reads, self.sets, self.changes, self.touches, self.uses, self.modules)
+        return frozenset().union(*plain, *groups, keys)

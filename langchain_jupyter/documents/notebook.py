@@ -130,22 +130,16 @@ class NotebookDocument:
         return ycell
 
     def cell(self, cell_id: str) -> Cell:
-        """A cell as a value.
+        """A cell as a value: the same object until the cell changes.
 
         Raises:
             KeyError: There is no such cell.
         """
         raw = self.snapshot(cell_id)
-        count = raw.get("execution_count")
-        return Cell(
-            id=cell_id,
-            cell_type=raw["cell_type"],
-            source=raw["source"],
-            execution_count=None if count is None else int(count),
-            outputs=raw.get("outputs") or (),
-            metadata=raw.get("metadata") or {},
-            running=raw.get("execution_state") == "running",
-        )
+        known = self._values.get(cell_id)
+        if known is None or known[0] is not raw:
+            known = self._values[cell_id] = (raw, _cell(cell_id, raw))
+        return known[1]
 
     def cells(self) -> Iterator[Cell]:
         """The cells in order."""
@@ -455,6 +449,7 @@ class NotebookDocument:
         self._notebook._undo_manager = None  # type: ignore[assignment]
         self._cells: Array[Any] = self._notebook.ycells
         self._snapshots: dict[str, dict[str, Any]] = {}
+        self._values: dict[str, tuple[Mapping[str, Any], Cell]] = {}
         self._replaced.clear()
         self._mirror_of_ids: list[str] | None = None
         self._subscription = self._cells.observe_deep(self._observe)
@@ -559,6 +554,19 @@ class NotebookDocument:
         self.version += 1
         for listener in self._listeners:
             listener()
+
+
+def _cell(cell_id: str, raw: Mapping[str, Any]) -> Cell:
+    count = raw.get("execution_count")
+    return Cell(
+        id=cell_id,
+        cell_type=raw["cell_type"],
+        source=raw["source"],
+        execution_count=None if count is None else int(count),
+        outputs=raw.get("outputs") or (),
+        metadata=raw.get("metadata") or {},
+        running=raw.get("execution_state") == "running",
+    )
 
 
 def _content(raw: Mapping[str, Any]) -> dict[str, Any]:

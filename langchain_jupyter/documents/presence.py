@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pycrdt import Assoc, Map, StickyIndex
+
+FOLLOWS = "follows_autosave"
+"""In the awareness of one who asks for what the people in the room ask for, and is no reason for others to."""
 
 _COLOURS = 7
 """JupyterLab's themes define `--jp-collaborator-color1` to 7."""
@@ -47,7 +50,23 @@ class Collaborator:
 
 
 def cursor_at_end(ycell: Map[Any]) -> Sequence[dict[str, Any]]:
-    """A caret behind the last character of a cell, as JupyterLab's editors draw it."""
-    source = ycell["source"]
-    index = StickyIndex.new(source, len(source), Assoc.BEFORE).to_json()
+    """A caret at the end of a cell, as JupyterLab's editors draw it.
+
+    It names the text and no character of it: pycrdt counts bytes where Yjs counts UTF-16, and would name another one.
+    What a position of Yjs does not have must be null, or JupyterLab throws an error.
+    """
+    text = StickyIndex.new(ycell["source"], 0, Assoc.BEFORE).to_json()["type"]
+    index = {"type": text, "tname": None, "item": None, "assoc": Assoc.AFTER.value}
     return [{"anchor": index, "head": index, "primary": True, "empty": True}]
+
+
+def autosave(others: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the server should write the file after each change: as the people in the room would have it.
+
+    It does where anybody there asks for it, so an agent that always did would overrule them.
+
+    Args:
+        others: The awareness of all who are there but us.
+    """
+    people = [state for state in others if "user" in state and not state.get(FOLLOWS)]
+    return not people or any(state.get("autosave", True) for state in people)

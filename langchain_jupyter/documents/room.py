@@ -17,9 +17,10 @@ from typing import Any
 from pycrdt import Map, MapEvent
 
 from langchain_jupyter.documents import format as ipynb
+from langchain_jupyter.documents.attendance import Attendance
 from langchain_jupyter.documents.contents import RemoteFile
 from langchain_jupyter.documents.notebook import NotebookDocument
-from langchain_jupyter.documents.presence import Collaborator, cursor_at_end
+from langchain_jupyter.documents.presence import FOLLOWS, Collaborator, autosave, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.rebase import EditKeeper, rebase
 from langchain_jupyter.documents.whole import refuse
@@ -49,7 +50,9 @@ _QUIET = 0.5
 class RoomStore:
     """Takes part in the room of one notebook, as a collaborator whom people see.
 
-    Acknowledged means known to the server; the server writes the file a second after the last change. A line that
+    Acknowledged means known to the server; the server writes the file a second after the last change, unless all
+    people in the room have switched autosave off: then at their next save, or when we leave. (Those who were there
+    before us are known within 15 s; until then it is written.) A line that
     breaks is taken up again by itself. While it is down, edits are kept in memory and `settle` says so: they survive
     the server's absence, not the end of our process.
 
@@ -71,6 +74,7 @@ class RoomStore:
         self._server = server
         self._given = path
         self._collaborator = collaborator or Collaborator()
+        self._attendance = Attendance(server, self._collaborator, path)
         self._document: NotebookDocument
         self._replica: Replica | None = None
         self._session: Mapping[str, str] = {}
@@ -200,12 +204,7 @@ class RoomStore:
 
     def others(self) -> Sequence[Mapping[str, Any]]:
         """The awareness of those who are in the room with us: their `user`, their `cursors`."""
-        if self._replica is None:
-            return ()
-        awareness = self._replica.awareness
-        return [
-            state for client, state in awareness.states.items() if client != awareness.client_id and "user" in state
-        ]
+        return () if self._replica is None else _others(self._replica)
 
     # -- the line -----------------------------------------------------------------------------------------------
 
@@ -236,9 +235,12 @@ class RoomStore:
         self._provider, self._fault = provider, None
         self._online.set()
         self._point()
+        attending = asyncio.create_task(self._attendance.stay())
         try:
             await provider.ended()
         finally:
+            attending.cancel()
+            await asyncio.gather(attending, return_exceptions=True)
             self._online.clear()
             self._provider = None
             await provider.close()
@@ -296,7 +298,7 @@ class RoomStore:
                 if again and not replica.continues_in(await provider.room_state()):
                     await provider.close()
                     return None
-                replica.awareness.set_local_state({"user": self._collaborator.user(), "autosave": True})
+                replica.awareness.set_local_state({"user": self._collaborator.user(), "autosave": True, FOLLOWS: True})
                 await provider.join()
         except TimeoutError as error:
             await provider.close()
@@ -385,12 +387,15 @@ class RoomStore:
     def _watch(self, replica: Replica) -> None:
         self._state = replica.ydoc.get("state", type=Map)
         self._watching = self._state.observe(self._state_changed)
+        replica.awareness.observe(self._follow_autosave)
 
     def _state_changed(self, event: MapEvent) -> None:
         """The server writes the hash of the file here, each time when it has saved.
 
         What it had got before it began is in the file then: certainly what was confirmed at the save before.
         """
+        if "path" in event.keys:  # type: ignore[attr-defined]
+            self._attendance.moved(self._path_now())
         if "hash" not in event.keys:  # type: ignore[attr-defined]
             return
         self._saves += 1
@@ -414,6 +419,14 @@ class RoomStore:
         if document.focus in document and replica.awareness.get_local_state() is not None:
             cursors = cursor_at_end(document.ycell(document.focus))
             replica.awareness.set_local_state_field("cursors", cursors)
+
+    def _follow_autosave(self, topic: str, changes: tuple[Any, Any]) -> None:
+        replica = self._replica
+        if topic != "change" or changes[1] == "local" or replica is None:
+            return
+        wanted, state = autosave(_others(replica)), replica.awareness.get_local_state()
+        if state is not None and state.get("autosave") != wanted:
+            replica.awareness.set_local_state_field("autosave", wanted)
 
     def _why_down(self) -> str:
         if self._fault is not None:
@@ -482,3 +495,8 @@ class RoomStore:
         ) as file:
             file.write(ipynb.dump(cells))
         return file.name
+
+
+def _others(replica: Replica) -> Sequence[Mapping[str, Any]]:
+    awareness = replica.awareness
+    return [state for client, state in awareness.states.items() if client != awareness.client_id and "user" in state]

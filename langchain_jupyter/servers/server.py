@@ -9,6 +9,7 @@ import asyncio
 import json as jsonlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -249,6 +250,11 @@ class JupyterServer:
         return ServerError(f"{self.url} does not answer {path} as a Jupyter server does. Is the URL the base of one?")
 
     def _unreachable(self, error: Exception) -> ServerUnreachable:
+        if (untrusted := _untrusted(error)) is not None:
+            return ServerUnreachable(
+                f"The certificate of {self.url} is not trusted ({untrusted.verify_message}). Give the PEM file of the "
+                "authority that signed it: TLS(ca_bundle=…), or JUPYTER_CA_BUNDLE in the environment."
+            )
         return ServerUnreachable(
             f"No Jupyter server answers at {self.url} ({_name(error)}). Is it running, and is the address right?"
         )
@@ -331,6 +337,13 @@ class _Connect(connect):
 def quoted(path: str) -> str:
     """A path of the server's contents, as it can stand in a URL; slashes stay."""
     return quote(path.strip("/"))
+
+
+def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The fault of a certificate that an error comes from."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _name(error: BaseException) -> str:

@@ -9,7 +9,8 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
-from langchain_jupyter.analysis.freshness import History, Outcome
+from langchain_jupyter.analysis.freshness import History
+from langchain_jupyter.analysis.namespace import Outcome
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable

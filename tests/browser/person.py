@@ -53,6 +53,11 @@ class Person:
         """The carets of other people."""
         return self._page.locator(".jp-remote-cursor")
 
+    async def collaborators(self) -> Locator:
+        """Who else is on the server: the list in the side panel, which is opened."""
+        await self._page.locator('.jp-SideBar [data-id="jp-collaboration-panel"]').click()
+        return self._page.locator("#jp-collaboration-panel .jp-CollaboratorsList .jp-Collaborator")
+
     async def source(self, at: int) -> str:
         """The text in a cell's editor."""
         return "\n".join(await self.cell(at).locator(".cm-line").all_inner_texts())

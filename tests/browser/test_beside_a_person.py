@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ time.sleep(0.2)
 """
 
 SLOW = """\
-import time
+import time  # größer als ein Byte: é 😀
 for step in range(8):
     print("step", step, flush=True)
     time.sleep(0.5)
@@ -114,10 +115,15 @@ async def test_a_person_sees_the_agents_cell_grow_and_who_it_is(
     assert (await running).split("\n")[0].endswith("[1]")
     await expect(person.prompt(2)).to_have_text("[1]:")
     assert await person.outputs(2).all_inner_texts() == ["".join(f"step {n}\n" for n in range(8))]
+    listed = (await person.collaborators()).filter(has_text="Ada's agent")
+    await expect(listed).to_have_count(1)
+    await expect(listed.get_by_title(name)).to_have_class(re.compile("jp-DirListing-itemText"))
+    await person.photographs(tmp_path / "listed.png")
 
 
 async def test_a_person_types_elsewhere_while_the_agent_works(agent: Agent, person: Person, name: str) -> None:
     await person.opens(name)
+    await agent("append_markdown_cell", source="")
     await person.clicks_into(1)
     text = "".join(chr(ord("a") + n % 26) for n in range(200))
 
