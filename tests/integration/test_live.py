@@ -225,3 +225,28 @@ def _alive(process: Path) -> bool:
         return "\nState:\tZ" not in (process / "status").read_text()
     except OSError:
         return False
+
+
+async def test_going_back_in_a_room_leaves_what_a_person_did_beside_us(lab: LabServer, name: str) -> None:
+    async with toolkit(lab, name) as live, toolkit(lab, name, username="Ada") as person:
+        await call(live, "append_execute_code_cell", source="ours = 1")
+        before = await live.acheckpoint()
+        added = await call(live, "append_execute_code_cell", source="ours = 2")
+        await call(live, "overwrite_cell_source", cell="0", source="changed = 6 * 7")
+        await call(live, "append_markdown_cell", source="ours as well")
+        await call(person, "append_markdown_cell", source="Ada's text")
+        await call(person, "edit_cell_source", cell=added[:4], old="ours = 2", new="ours = 2  # Ada's remark")
+
+        (reverted,) = await live.arevert(before)
+        seen = "changed"
+        async with asyncio.timeout(60):
+            while "changed" in seen or "ours as well" in seen:  # on its way to her
+                seen = await call(person, "read_all_cells")
+                await asyncio.sleep(0.05)
+
+    assert "6 * 7" in seen
+    assert "Ada's text" in seen
+    assert "Ada's remark" in seen
+    assert added[:4] in reverted.kept
+    saved = nbformat.read(lab.root / name, as_version=4)  # type: ignore[no-untyped-call]
+    assert [cell.source for cell in saved.cells] == ["6 * 7", "ours = 1", "ours = 2  # Ada's remark", "Ada's text"]
