@@ -202,7 +202,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         toolkit = cls(backend=Backend(documents, ServerKernels(reach)), **options)
         toolkit._own = own
         if toolkit._redactor is not NOTHING:
-            toolkit._redactor.add("Jupyter token", own.settings.token.get_secret_value())
+            toolkit._redactor.add("Jupyter token", own.token.get_secret_value())
         toolkit._bridge.run(reach.open)
         return toolkit
 

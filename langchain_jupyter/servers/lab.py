@@ -61,9 +61,14 @@ class LabServer:
         self._log: IO[bytes] | None = None
 
     @property
+    def token(self) -> SecretStr:
+        """With which it is reached; known before it is started."""
+        return SecretStr(self._token)
+
+    @property
     def settings(self) -> ServerSettings:
-        """How to reach it."""
-        return ServerSettings(url=f"http://127.0.0.1:{self._port}", token=SecretStr(self._token))
+        """How to reach it, once it is started."""
+        return ServerSettings(url=f"http://127.0.0.1:{self._port}", token=self.token)
 
     @property
     def pid(self) -> int | None:
