@@ -77,13 +77,6 @@ async def asked(url: str) -> object:
         await server.close()
 
 
-@pytest.fixture
-def little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds that a test can wait for."""
-    monkeypatch.setattr(servers, "_LONGEST", 2.0)
-    monkeypatch.setattr(servers, "_LARGEST", 1_000_000)
-
-
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading is repeated without pauses."""
@@ -103,13 +96,15 @@ async def test_answers_of_the_wrong_type_are_typed_errors(body: bytes) -> None:
     assert TOKEN not in str(raised.value)
 
 
-async def test_an_answer_without_end_is_given_up_when_it_is_too_large(little: None) -> None:
+async def test_an_answer_without_end_is_given_up_when_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_LARGEST", 1_000_000)
     async with hostile(ENDLESS, endless=b" " * 65_536) as there:
         with pytest.raises(ServerError, match="more than 1 MB"):
             await asked(there.url)
 
 
-async def test_an_answer_that_drips_is_given_up_after_its_time(little: None) -> None:
+async def test_an_answer_that_drips_is_given_up_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_LONGEST", 2.0)
     async with hostile(ENDLESS, endless=b" ", pause=0.05) as there:
         with pytest.raises(ConnectionLost, match="no whole answer in 2 s"):
             await asked(there.url)
