@@ -63,7 +63,7 @@ class _Bundle:
         self.output = output
         self.display = display
         self.position = -1
-        self.size = _size(output)
+        self.size = size_of(output)
         self.said: str | None = None
 
 
@@ -126,8 +126,12 @@ class Outputs:
 
         Returns:
             Whether it was an output of this execution; False for an update of a display that is not here, too.
+
+        Raises:
+            ValueError: It is not valid; nothing was taken.
         """
         if msg_type == "update_display_data":
+            _check(msg_type, content)
             return self._update(content)
         if msg_type == "clear_output":
             self._clear_pending = True
@@ -138,6 +142,7 @@ class Outputs:
         if build is None and msg_type != "stream":
             self._widgets.feed(msg_type, content)
             return False
+        _check(msg_type, content)
         if self._clear_pending:
             self._clear()
         if build is None:
@@ -295,7 +300,7 @@ class Outputs:
         bundles = self._displays.get(display_of(content) or "", ())
         for bundle in bundles:
             changed = bundle.output | clean({"data": content["data"], "metadata": content.get("metadata", {})})
-            size = _size(changed)
+            size = size_of(changed)
             if size > bundle.size and self.size + size - bundle.size > self._limits[0]:
                 self._updates_lost += 1
                 continue
@@ -399,14 +404,14 @@ def _plain(item: _Item) -> Output:
     return dict(item.output)
 
 
-def _size(value: Any) -> int:
+def size_of(value: Any) -> int:
     """Characters of a JSON value, about."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return sum(_size(key) + _size(item) for key, item in value.items())
+        return sum(size_of(key) + size_of(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return sum(map(_size, value))
+        return sum(map(size_of, value))
     return _NUMBER
 
 
@@ -418,6 +423,22 @@ def _following(text: str, at: int) -> int:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _check(msg_type: str, content: Mapping[str, Any]) -> None:
+    """Raise ValueError if an output of that type cannot be made of a content."""
+    count, traceback = content.get("execution_count"), content.get("traceback")
+    match msg_type:
+        case "stream":
+            right = isinstance(content.get("name"), str) and isinstance(content.get("text"), str)
+        case "error":
+            named = isinstance(content.get("ename"), str) and isinstance(content.get("evalue"), str)
+            right = named and isinstance(traceback, list) and all(isinstance(line, str) for line in traceback)
+        case _:
+            right = isinstance(content.get("data"), Mapping) and isinstance(content.get("metadata", {}), Mapping)
+            right = right and (count is None or (isinstance(count, int) and not isinstance(count, bool)))
+    if not right:
+        raise ValueError(f"no {msg_type} can be made of {str(content)[:200]}")
 
 
 def _bundle(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_jupyter.analysis.dependencies import names_of
 from langchain_jupyter.analysis.names import EVERYTHING, RANDOM
@@ -12,6 +13,7 @@ from langchain_jupyter.analysis.rerun import Rerun, Step
 from langchain_jupyter.models import Cell, Standing
 
 _PYTHON = frozenset({"python", "python3", "ipython", ""})
+_KEPT = 20_000
 _SCRATCH = "(scratch)"
 
 
@@ -107,9 +109,11 @@ class History:
         if outcome == "unknown":
             signature = digest(signature, str(self._order))
         self._outcomes[signature] = outcome
+        _keep_latest(self._outcomes, signature)
         self._namespace.apply(names, signature, cell_id or _SCRATCH, outcome)
         if cell_id is not None:
             self._runs[cell_id] = Ran(signature, source, reads, outcome, execution_count, self._order, self._generation)
+            _keep_latest(self._runs, cell_id)
 
     def lost(self, cell_id: str, source: str, execution_count: int | None) -> None:
         """A cell ran when the kernel ended."""
@@ -252,6 +256,13 @@ class History:
                 if found[cell.id].state not in ("ok", "error", "running"):
                     doubt = doubt or f"{name_of(cell.id)} above is {found[cell.id].state}"
         return found
+
+
+def _keep_latest(values: dict[str, Any], newest: str) -> None:
+    """Forget the oldest of very many: cells that come and go leave their runs behind."""
+    values[newest] = values.pop(newest)
+    if len(values) > _KEPT:
+        del values[next(iter(values))]
 
 
 def _named(names: Sequence[str]) -> str:

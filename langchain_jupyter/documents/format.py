@@ -156,6 +156,9 @@ def _read(text: str, value: dict[str, Any]) -> NotebookText:
     cells = value["cells"]
     if not isinstance(cells, list) or not all(isinstance(c, dict) and "cell_type" in c for c in cells):
         raise NotANotebook("its cells are not a list of cells")
+    for number, cell in enumerate(cells):
+        if wrong := _wrong(cell):
+            raise NotANotebook(f"the {wrong} of cell {number} is not what a notebook has there")
     raws, first, between, last = _array(spans["cells"])
     indent = _indent(text)
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -174,6 +177,35 @@ def _read(text: str, value: dict[str, Any]) -> NotebookText:
     joined, kept = _with_ids([_joined(cell) for cell in cells], raws if complete else [None] * len(cells))
     raw_metadata = spans.get("metadata", "{}") if isinstance(value.get("metadata"), dict) else "{}"
     return NotebookText(joined, kept, metadata, raw_metadata, layout)
+
+
+def _wrong(cell: Mapping[str, Any]) -> str:
+    """Which member of a cell is not what nbformat allows, and what we could not hold; empty if none."""
+    outputs = cell.get("outputs") or []
+    count = cell.get("execution_count")
+    checks = {
+        "cell_type": isinstance(cell["cell_type"], str),
+        "source": _is_text(cell.get("source", "")),
+        "metadata": isinstance(cell.get("metadata") or {}, dict),
+        "attachments": isinstance(cell.get("attachments") or {}, dict),
+        "execution_count": count is None or (isinstance(count, int) and not isinstance(count, bool)),
+        "outputs": isinstance(outputs, list) and all(map(_is_output, outputs)),
+    }
+    return next((name for name, right in checks.items() if not right), "")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
+
+
+def _is_output(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("output_type"), str):
+        return False
+    if value["output_type"] == "stream":
+        return isinstance(value.get("name"), str) and _is_text(value.get("text"))
+    if value["output_type"] == "error":
+        return isinstance(value.get("ename"), str) and isinstance(value.get("evalue"), str)
+    return isinstance(value.get("data"), dict)
 
 
 def _with_ids(

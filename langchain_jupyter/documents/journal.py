@@ -11,11 +11,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from langchain_jupyter.outputs import size_of
+
 if TYPE_CHECKING:
     from langchain_jupyter.documents.notebook import NotebookDocument
 
 AUTHOR: ContextVar[str] = ContextVar("author", default="")
 """Who makes the edits of this context: a LangGraph thread; "" if nobody in particular."""
+
+_KEPT = 10_000
+_SIZE = 50_000_000
 
 Op: TypeAlias = Literal["cell", "source", "move", "outputs", "metadata"]
 Place: TypeAlias = tuple[str | None, str | None]
@@ -65,19 +70,28 @@ class Edit:
 
 
 class Journal:
-    """The edits made through one document, oldest first.
+    """The edits made through one document, oldest first; of very many the latest.
 
     Args:
         keep: Called with each edit before it is applied; if it raises, nothing is changed.
+
+    Attributes:
+        needed: The number of the edit from which on all are kept, however many they are; None if none has to be.
     """
 
     def __init__(self, keep: Callable[[Edit], None] | None = None) -> None:
         self.keep = keep
+        self.needed: int | None = None
+        self._first = self._size = 0
         self._edits: list[Edit] = []
         self._authors: list[str] = []
 
     def __len__(self) -> int:
-        return len(self._edits)
+        return self._first + len(self._edits)
+
+    def forgotten(self, mark: int) -> bool:
+        """Whether edits that were made after the journal had the length `mark` are no longer kept."""
+        return mark < self._first
 
     def add(self, edit: Edit) -> None:
         """Remember an edit that is about to be applied."""
@@ -85,13 +99,17 @@ class Journal:
             self.keep(edit)
         self._edits.append(edit)
         self._authors.append(AUTHOR.get())
+        self._size += _size(edit)
+        if len(self._edits) > _KEPT or self._size > _SIZE:
+            self._forget()
 
     def since(self, mark: int, *, author: str = "") -> Sequence[Edit]:
-        """The edits made after the journal had the length `mark`, by everybody or by one author."""
-        edits = self._edits[mark:]
+        """The edits made after the journal had the length `mark` that are kept, by everybody or by one author."""
+        begin = max(mark - self._first, 0)
+        edits = self._edits[begin:]
         if not author:
             return edits
-        return [edit for edit, by in zip(edits, self._authors[mark:], strict=True) if by == author]
+        return [edit for edit, by in zip(edits, self._authors[begin:], strict=True) if by == author]
 
     def revert(self, document: NotebookDocument, mark: int) -> list[Edit]:
         """Take back what was done since `mark`, newest first; a cell that somebody else changed since is left alone.
@@ -101,8 +119,18 @@ class Journal:
         Returns:
             The edits that could not be taken back.
         """
-        undone = [edit.inverse() for edit in reversed(self._edits[mark:])]
+        undone = [edit.inverse() for edit in reversed(self.since(mark))]
         return apply(document, undone)
+
+    def _forget(self) -> None:
+        """Forget the oldest edits, a tenth of them at once."""
+        count = len(self._edits) // 10 + 1
+        if self.needed is not None:
+            count = min(count, self.needed - self._first)
+        if count > 0:
+            self._size -= sum(map(_size, self._edits[:count]))
+            self._first += count
+            del self._edits[:count], self._authors[:count]
 
 
 def apply(document: NotebookDocument, edits: Iterable[Edit]) -> list[Edit]:
@@ -164,6 +192,11 @@ _APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
     "outputs": _apply_outputs,
     "metadata": _apply_metadata,
 }
+
+
+def _size(edit: Edit) -> int:
+    """Characters of what it holds."""
+    return size_of(edit.old) + size_of(edit.new)
 
 
 def _place(value: Any) -> Place:

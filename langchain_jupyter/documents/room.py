@@ -119,6 +119,7 @@ class RoomStore:
         if created:
             self._take_out_the_empty_cell()
         self._document.listen(self._changed)
+        self._document.journal.needed = self._in_file
         self._staying = asyncio.create_task(self._stay(provider))
         return self._document
 
@@ -381,7 +382,7 @@ class RoomStore:
         if self._saves == saves:
             return False
         self._saved_version = max(self._saved_version, version)
-        self._in_file = max(self._in_file, confirmed)
+        self._in_file = self._document.journal.needed = max(self._in_file, confirmed)
         return True
 
     def _watch(self, replica: Replica) -> None:
@@ -400,6 +401,7 @@ class RoomStore:
             return
         self._saves += 1
         self._in_file, self._in_file_next = max(self._in_file, self._in_file_next), self._confirmed
+        self._document.journal.needed = self._in_file
         if asyncio.get_running_loop().time() - self._changed_at > _QUIET:
             self._saved_version = self._version
 

@@ -70,7 +70,7 @@ async def until_idle(inbox: Inbox, arrived: Callable[[], Awaitable[None]] | None
         if not isinstance(message, Message):
             raise message
         replied = replied or message.msg_type == "execute_reply"
-        idle = idle or (message.msg_type == "status" and message.content["execution_state"] == "idle")
+        idle = idle or (message.msg_type == "status" and message.content.get("execution_state") == "idle")
         yield message
 
 

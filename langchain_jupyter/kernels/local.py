@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ import zmq
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.session import Session
 
 from langchain_jupyter.errors import KernelDied, KernelStartError
 from langchain_jupyter.kernels.death import cause, oom_kills
@@ -22,6 +24,8 @@ from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
 from langchain_jupyter.kernels.request import execute_content
 from langchain_jupyter.models import KernelInfo, KernelState
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT = "python3"
 _START_TIMEOUT = 60.0
@@ -270,14 +274,18 @@ class LocalKernel:
         for number in itertools.count():
             if number % _IN_A_ROW == 0:
                 await asyncio.sleep(0)  # what is there already is received without a pause, and nobody else has a turn
-            _, parts = session.feed_identities(await socket.recv_multipart())
-            raw = session.deserialize(parts)
-            inbox = self._waiting.get(raw["parent_header"].get("msg_id", ""))
+            frames = await socket.recv_multipart()
+            try:
+                parent, message = _message(session, channel, frames)
+            except Exception as error:  # noqa: BLE001, whatever the library makes of it, the next message is taken
+                logger.warning("left out a message of the kernel that is none: %r", error)
+                continue
+            inbox = self._waiting.get(parent)
             if inbox is not None:
-                inbox.put_nowait(Message(channel, raw["header"]["msg_type"], raw["content"], raw.get("metadata", {})))
-            reply = self._asking.get(raw["parent_header"].get("msg_id", ""))
+                inbox.put_nowait(message)
+            reply = self._asking.get(parent)
             if reply is not None and not reply.done() and channel != "iopub":
-                reply.set_result(raw["content"])
+                reply.set_result(message.content)
 
 
 async def _late(inbox: Inbox, linger: float) -> AsyncIterator[Message]:
@@ -297,6 +305,22 @@ async def _published(inbox: Inbox) -> None:
     message = await inbox.get()
     while isinstance(message, Message) and message.channel != "iopub":
         message = await inbox.get()
+
+
+def _message(session: Session, channel: Channel, frames: list[bytes]) -> tuple[str, Message]:
+    """The id of the request that a message answers, and the message.
+
+    Raises:
+        Exception: It is none.
+    """
+    _, parts = session.feed_identities(frames)
+    raw = session.deserialize(parts)
+    content, metadata = raw["content"], raw.get("metadata", {})
+    if not (isinstance(content, dict) and isinstance(metadata, dict)):
+        raise ValueError("its content is no object")
+    return str(raw["parent_header"].get("msg_id", "")), Message(
+        channel, str(raw["header"]["msg_type"]), content, metadata
+    )
 
 
 async def _kernel_info(client: AsyncKernelClient) -> Mapping[str, Any]:

@@ -81,7 +81,9 @@ class Run:
             self.outputs.feed(message.msg_type, content)
 
     def resumed(self) -> None:
-        """The input it asked for was given."""
+        """The input it asked for was given; nothing to do if it has ended meanwhile."""
+        if self.ended.is_set():
+            return
         self.prompt, self.password, self.status = "", False, "running"
         self.settled.clear()
 

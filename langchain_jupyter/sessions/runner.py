@@ -13,7 +13,7 @@ from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.analysis.namespace import Outcome
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
-from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable
+from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, truncated
 from langchain_jupyter.models import Cell, Execution
 from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.executions import Executions, Listener, Run, receipt_of
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _INTERRUPT_PATIENCE = 5.0
 _TAKEN_UP = 0.2
+_NOT_VALID = "A message of the kernel was not valid and is left out."
 _RESTARTED = "the kernel was restarted."
 _GONE = "All variables are gone; every cell is stale."
 
@@ -218,8 +219,7 @@ class Runner:
                 if begun is None:
                     writer.begin()
                 async for message in messages:
-                    run.take(message)
-                    self._displays.take(message)
+                    self._take(run, message)
                     writer.soon()
         except KernelDied as error:
             run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
@@ -237,6 +237,19 @@ class Runner:
                 async with self._signalling:
                     self._executions.end(run)
                     self.turn.give()
+
+    def _take(self, run: Run, message: Message) -> None:
+        try:
+            run.take(message)
+            self._displays.take(message)
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:  # a kernel that does not keep to the rules
+            logger.warning("left out a %r of the kernel that is not valid: %r", message.msg_type, error)
+            run.take(truncated(_NOT_VALID))
 
     @contextlib.contextmanager
     def _limited(self, run: Run) -> Iterator[None]:

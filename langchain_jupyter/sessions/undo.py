@@ -125,12 +125,14 @@ def revert(session: NotebookSession, to: Moment, *, thread: str = "") -> Reverte
         thread: Only what this LangGraph thread did; "" for whatever went through this session.
 
     Raises:
-        UsageError: The notebook was opened again since.
+        UsageError: The notebook was opened again since, or edited more than 10,000 times.
         Busy: A cell is running.
     """
     document = session.document
     if to.journal is not document.journal:
         raise UsageError(f"{session.store.path} was opened again since that moment, and what came before is forgotten.")
+    if document.journal.forgotten(to.edits):
+        raise UsageError(f"{session.store.path} was edited too often since that moment: its first edits are forgotten.")
     if session.busy:
         raise Busy(f"A cell of {session.store.path} is running.", hint="Interrupt it, or wait for its end.")
     done = document.journal.since(to.edits, author=thread)

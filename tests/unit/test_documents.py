@@ -254,3 +254,22 @@ def test_outputs_are_appended_extended_and_rewritten() -> None:
     assert document.snapshot("one")["outputs"] == outputs.items()
     assert document.cell("one").execution_count == 7
     assert [e.op for e in document.journal.since(0)] == ["outputs"]
+
+
+def test_of_very_many_edits_the_latest_are_kept_and_all_that_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_KEPT", 100)
+    document = a_document("one")
+    start = len(document.journal)
+    for number in range(500):
+        document.set_source("one", f"{number}")
+
+    latest = document.journal.since(start + 450)
+    document.journal.needed = needed = len(document.journal) - 20
+    for number in range(500, 1_000):
+        document.set_source("one", f"{number}")
+
+    assert len(document.journal) == start + 1_000
+    assert [edit.new for edit in latest] == [f"{number}" for number in range(450, 500)]
+    assert document.journal.forgotten(start)
+    assert not document.journal.forgotten(needed)
+    assert len(document.journal.since(needed)) == 520

@@ -1,0 +1,95 @@
+"""Steady calls leave nothing behind; for minutes and with figures: benchmarks/load.py."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from langchain_jupyter import JupyterToolkit
+from langchain_jupyter.analysis import freshness
+from langchain_jupyter.backends import Backend, LocalDocuments
+from langchain_jupyter.documents import journal
+from langchain_jupyter.sessions import executions
+from langchain_jupyter.testing import ScriptedKernel, printed
+
+NOTEBOOKS = 4
+ROUNDS = 22
+SOURCE = "print('x' * 200)"
+
+
+class Kernels:
+    """Kernels that are played, so that all that grows is ours."""
+
+    async def kernel(self, location: str, choice: str) -> ScriptedKernel:
+        return ScriptedKernel({SOURCE: [printed("x" * 200 + "\n")]})
+
+    async def specs(self) -> Mapping[str, str]:
+        return {"python3": "Python 3"}
+
+    async def close(self) -> None:
+        pass
+
+
+class Load:
+    def __init__(self, toolkit: JupyterToolkit) -> None:
+        self._toolkit = toolkit
+        self._tools = {tool.name: tool for tool in toolkit.get_tools()}
+
+    async def call(self, tool: str, **arguments: object) -> str:
+        content = await self._tools[tool].ainvoke(arguments)
+        return str(content[0]["text"])
+
+    async def open(self, notebook: str) -> None:
+        await self.call("open_notebook", path=notebook, create=True)
+        await self.call("append_execute_code_cell", notebook=notebook, source=SOURCE)
+
+    async def work(self, notebook: str) -> None:
+        for _ in range(ROUNDS):
+            said = await self.call("execute_cell_with_progress", notebook=notebook, cell="#0")
+            assert " ok " in said, said
+            await self.call("append_execute_code_cell", notebook=notebook, source=SOURCE)
+            await self.call("read_all_cells", notebook=notebook)
+            await self.call("delete_cell", notebook=notebook, cell="#1")
+
+    async def measure(self) -> tuple[int, int, int, int]:
+        """Tasks, threads, file handles, and the objects of this package that live."""
+        await self._toolkit.bridge.arun(self._save)
+        gc.collect()
+        loop = self._toolkit.bridge._loop
+        assert loop is not None
+        ours = sum(str(type(each).__module__).startswith("langchain_jupyter") for each in gc.get_objects())
+        return len(asyncio.all_tasks(loop)), threading.active_count(), len(os.listdir("/proc/self/fd")), ours
+
+    async def _save(self) -> None:
+        for session in self._toolkit._workspace.opened.values():
+            await session.store.save()
+
+
+async def test_steady_calls_leave_no_tasks_threads_handles_or_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_KEPT", 20)
+    monkeypatch.setattr(executions, "_KEPT", 20)
+    monkeypatch.setattr(freshness, "_KEPT", 20)
+    names = [f"{number}.ipynb" for number in range(NOTEBOOKS)]
+    backend = Backend(LocalDocuments(root=tmp_path), Kernels())
+    async with JupyterToolkit(backend=backend, tools="workspace") as toolkit:
+        load = Load(toolkit)
+        for name in names:
+            await load.open(name)
+        seen = []
+        for _ in range(3):  # the first fills what is kept of the past
+            await asyncio.gather(*(load.work(name) for name in names))
+            seen.append(await load.measure())
+
+    _, before, after = seen
+    assert after[0] <= before[0] + NOTEBOOKS  # saves that are due
+    assert after[1] <= before[1] + 2
+    assert after[2] <= before[2] + 2
+    assert after[3] <= before[3] * 1.05 + 100
