@@ -95,13 +95,19 @@ class Run:
         """How it ended was not heard."""
         self.status, self.note = "lost", note
 
+    def unheard(self) -> None:
+        """The kernel is done with it; if its reply did not come, it may have ended in any way."""
+        if self.finished:
+            return
+        if self.interrupted:
+            self.status, self.note = "interrupted", "The kernel did not say how it ended."
+        else:
+            self.lost(f"{self.note} How it ended was not heard; nothing was run again.".strip())
+
     def end(self) -> None:
         """Nothing more comes."""
         self._duration = time.monotonic() - self._started
-        if not self.finished and self.interrupted:
-            self.status, self.note = "interrupted", "The kernel did not say how it ended."
-        elif not self.finished:
-            self.status, self.note = "lost", f"{self.note} How it ended was not heard; nothing was run again.".strip()
+        self.unheard()
         for event in (self.begun, self.ended, self.settled):
             event.set()
 

@@ -214,6 +214,7 @@ class Runner:
         self, run: Run, code: str, messages: AsyncIterator[Message], mark: str, begun: OutputWriter | None = None
     ) -> None:
         writer = begun or OutputWriter(self._document, run, self._displays)
+        cut_off = False
         try:
             with self._limited(run):
                 if begun is None:
@@ -221,16 +222,18 @@ class Runner:
                 async for message in messages:
                     self._take(run, message)
                     writer.soon()
+            run.unheard()
         except KernelDied as error:
             run.died(f"{_RESTARTED if run.interrupted else error} {_GONE}")
         except ConnectionLost as error:
+            cut_off = True
             run.lost(str(error))
         finally:
             try:
                 if told := await writer.told():
                     run.status = told["status"]
                 else:  # a run of ours that was cut off goes on, and another process may take it up
-                    writer.end("" if self._shared and run.status == "lost" and begun is None else mark)
+                    writer.end("" if self._shared and cut_off and begun is None else mark)
                 self._displays.learn(run)
                 self._remember(run, code)
             finally:
