@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-import jwt
 
-from langchain_jupyter.errors import ConnectionLost, SettingsError
+from langchain_jupyter.errors import ConnectionLost, MissingExtra, SettingsError
 from langchain_jupyter.mcp import sdk
+
+try:
+    import jwt
+except ImportError as error:
+    raise MissingExtra("mcp", "The MCP server") from error
 
 logger = logging.getLogger(__name__)
 

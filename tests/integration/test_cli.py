@@ -128,6 +128,7 @@ def test_other_commands_say_what_there_is(arguments: tuple[str, ...], cause: str
     [
         ("langchain", ["run", "Do it.", *MODEL], "agents"),
         ("jupyterlab", ["lab"], "lab"),
+        ("jwt", ["serve", "--notebook", "a.ipynb", "--transport", "http", "--port", "0"], "mcp"),
     ],
 )
 def test_a_missing_extra_is_named_with_what_installs_it(module: str, command: list[str], extra: str) -> None:
