@@ -29,6 +29,7 @@ from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSet
 from langchain_jupyter.tokens import token_of
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.order import Order
 from langchain_jupyter.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class JupyterToolkit(Closing, BaseToolkit):
     _redactor: Redactor = PrivateAttr()
     _human: Human = PrivateAttr()
     _undo: Undo = PrivateAttr()
+    _order: Order = PrivateAttr()
     _isolation: Isolation = PrivateAttr()
     _tools: list[JupyterTool] = PrivateAttr()
     _own: LabServer | None = PrivateAttr(default=None)
@@ -121,6 +123,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         super().__init__()
         self._human = Human(approve)
         self._undo = Undo()
+        self._order = Order()
         servers: tuple[ServerSettings | None, ...] = ()
         if backend is None:
             if notebook_client is None:
@@ -253,6 +256,11 @@ class JupyterToolkit(Closing, BaseToolkit):
     def human(self) -> Human:
         """The person behind the graph: what they approve, and what they said in confidence."""
         return self._human
+
+    @property
+    def order(self) -> Order:
+        """The calls of each turn."""
+        return self._order
 
     @property
     def undo(self) -> Undo:

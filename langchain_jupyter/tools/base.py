@@ -31,6 +31,7 @@ from langchain_jupyter.sessions.undo import Undo
 from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.tools.approval import Preview, approved, block
 from langchain_jupyter.tools.events import output_event, progress_event
+from langchain_jupyter.tools.order import Order
 from langchain_jupyter.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,10 @@ class ToolHost(Protocol):
     @property
     def undo(self) -> Undo:
         """The way back to earlier states of the notebooks."""
+
+    @property
+    def order(self) -> Order:
+        """The calls of each turn."""
 
     @property
     def workspace(self) -> Workspace:
@@ -352,8 +357,10 @@ class JupyterTool(BaseTool):
         """What is told of a call: without secrets, however it came about."""
         redactor = self._host.redactor
         token = CURRENT.set(redactor)
+        state, names = getattr(runtime, "state", None), jupyter_tools(runtime)
         try:
-            content, artifact = await self._perform(runtime, tool_call_id, arguments)
+            async with self._host.order.kept(thread_of(runtime), state, tool_call_id, names):
+                content, artifact = await self._perform(runtime, tool_call_id, arguments)
         except ToolException as error:
             raise ToolException(redactor.redact(str(error))) from error.__cause__
         finally:

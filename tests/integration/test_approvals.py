@@ -353,7 +353,7 @@ def test_the_model_sees_the_guards(tagged: JupyterToolkit) -> None:
 
     outline = tools["get_notebook_info"].invoke({})[0]["text"]
 
-    assert "data code not run readonly data = 1" in outline
+    assert "data code not run readonly · data = 1" in outline
     assert "slow code not run ask" in outline
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -144,6 +146,23 @@ def test_the_tools_work_in_create_react_agent(tmp_path: Path) -> None:
     assert isinstance(message, ToolMessage)
     assert message.status == "success"
     assert message.artifact["status"] == "error"
+
+
+@pytest.mark.parametrize("react", [False, True], ids=["create_agent", "create_react_agent"])
+def test_calls_of_one_turn_leave_their_cells_in_the_order_of_the_calls(tmp_path: Path, react: bool) -> None:
+    from langgraph.prebuilt import create_react_agent
+
+    code, text = "append_execute_code_cell", "append_markdown_cell"
+    made = [call for number in range(5) for call in ((text, f"# {number}"), (code, f"{number} * 10"))]
+    turns = [calls(*(tool_call(name, source=source) for name, source in made)), "Done."]
+    with JupyterToolkit(tmp_path / "a.ipynb") as toolkit, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of create_react_agent
+        make = create_react_agent if react else create_agent
+        make(ScriptedModel(turns), toolkit.get_tools()).invoke({"messages": [("user", "Go.")]})
+
+    cells = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells
+    assert [cell.source for cell in cells] == [source for _, source in made]
+    assert [cell.execution_count for cell in cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
 
 
 def test_a_call_that_is_repeated_from_a_checkpoint_runs_once(tmp_path: Path) -> None:
