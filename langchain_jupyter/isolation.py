@@ -6,18 +6,22 @@ import asyncio
 import hashlib
 import re
 import shutil
-from pathlib import Path
-from typing import Literal, TypeAlias
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Literal, TypeAlias, TypeVar
 
 from langchain_jupyter.backends import Backend, LocalDocuments
 from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.documents.memory import MemoryStore
+from langchain_jupyter.documents.server_folder import ServerFolder
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import DocumentError, UsageError
+from langchain_jupyter.reach import ServerDocuments
 
 Isolation: TypeAlias = Literal["shared", "thread"]
 """One notebook for all threads, or one for each."""
+
+P = TypeVar("P", bound=PurePath)
 
 _READABLE = 40
 
@@ -59,11 +63,7 @@ class ThreadDocuments:
         """Nothing is shared."""
 
     def _file(self, thread: str) -> Path | None:
-        if self._path is None or not thread:
-            return self._path
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", thread)[:_READABLE]
-        digest = hashlib.sha256(thread.encode()).hexdigest()[:8]
-        return self._path.with_name(f"{self._path.stem}.{readable}-{digest}{self._path.suffix}")
+        return None if self._path is None else _of_thread(self._path, thread)
 
     def _begin(self, file: Path) -> None:
         """A copy of the notebook, whole or not at all, unless the thread has one."""
@@ -78,14 +78,55 @@ class ThreadDocuments:
             raise DocumentError(f"{self._path} cannot be copied for a thread: {error}") from error
 
 
+class ServerThreadDocuments:
+    """As `ThreadDocuments`, on a server: live beside people, who find the notebooks beside the one they know.
+
+    Args:
+        documents: The notebook to begin with, as it was last saved.
+    """
+
+    def __init__(self, documents: ServerDocuments) -> None:
+        self._documents = documents
+
+    @property
+    def directory(self) -> Directory | None:
+        return None
+
+    @property
+    def notebook(self) -> str:
+        return self._documents.notebook
+
+    def location(self, path: str) -> str:
+        return str(_of_thread(PurePosixPath(self._documents.location("")), path))
+
+    async def store(self, path: str) -> DocumentStore:
+        location = self.location(path)
+        if path:
+            await ServerFolder(self._documents.reach.open).copy(self.location(""), location)
+        return await self._documents.store_at(location)
+
+    async def close(self) -> None:
+        await self._documents.close()
+
+
 def isolated(backend: Backend, path: Path | None) -> Backend:
     """The same kernels, with a notebook for each thread.
 
     Raises:
-        UsageError: The notebooks are on a server, or below a root.
+        UsageError: There is more than one notebook, or a store of the user's own.
     """
-    if not isinstance(backend.documents, LocalDocuments) or backend.documents.directory is not None:
-        raise UsageError(
-            "isolation='thread' works with one notebook of this machine: give a path, and no root= or server."
-        )
-    return Backend(ThreadDocuments(path), backend.kernels)
+    documents = backend.documents
+    if isinstance(documents, LocalDocuments) and documents.directory is None:
+        return Backend(ThreadDocuments(path), backend.kernels)
+    if isinstance(documents, ServerDocuments) and documents.directory is None:
+        return Backend(ServerThreadDocuments(documents), backend.kernels, shared=backend.shared)
+    raise UsageError("isolation='thread' works with one notebook: give a path, and no root=, backend= or client.")
+
+
+def _of_thread(path: P, thread: str) -> P:
+    """The path of a thread's notebook; without a thread, the one that it begins as a copy of."""
+    if not thread:
+        return path
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", thread)[:_READABLE]
+    digest = hashlib.sha256(thread.encode()).hexdigest()[:8]
+    return path.with_name(f"{path.stem}.{readable}-{digest}{path.suffix}")

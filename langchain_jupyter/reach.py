@@ -111,8 +111,15 @@ class ServerDocuments:
         return self._path if self._folder is None else self._folder.location(path)
 
     async def store(self, path: str) -> DocumentStore:
+        return await self.store_at(self.location(path))
+
+    async def store_at(self, location: str) -> DocumentStore:
+        """The store of any notebook of the server, by its path there.
+
+        Raises:
+            ServerError: The server keeps no notebooks.
+        """
         server, can = await self.reach.open()
-        location = self.location(path)
         if can.collaboration:
             return RoomStore(server, location, collaborator=self._collaborator)
         if can.contents:

@@ -135,8 +135,8 @@ class JupyterToolkit(Closing, BaseToolkit):
             documents = documents_of(path, root, server, Collaborator(name=username), notebook_client)
             kernels = kernels_of(runtimes, documents, kernel_client, keep=keep_kernels)
             backend = Backend(documents, kernels, shared=server is not None)
-            if isolation == "thread":
-                backend = isolated(backend, None if path is None else Path(path).expanduser())
+        if isolation == "thread":
+            backend = isolated(backend, None if path is None else Path(path).expanduser())
         self._isolation = isolation
         self._limits = limits or OutputLimits()
         self._redactor = _redactor(redact, servers)

@@ -59,6 +59,17 @@ class ServerFolder:
             await self._make(server, inside, {"type": "notebook", "format": "json", "content": _EMPTY})
         return inside
 
+    async def copy(self, path: str, to: str) -> None:
+        """Begin a notebook as a copy of another, as that was last saved; nothing if it is there, or the other is not.
+
+        Raises:
+            NotebookUnavailable: It cannot be made.
+        """
+        if await self._model(to) is not None or (model := await self._model(path, content=True)) is None:
+            return
+        server, _ = await self._open()
+        await self._make(server, to, {"type": "notebook", "format": "json", "content": model["content"]})
+
     async def notebooks(self, path: str = "") -> Sequence[NotebookFile]:
         folder = _inside(path) if path.strip("/") else ""
         model = await self._model(folder, content=True)

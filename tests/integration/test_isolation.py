@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_jupyter import JupyterToolkit, UsageError, create_jupyter_agent
+from langchain_jupyter.servers.lab import LabServer
+from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
 
 
@@ -104,8 +107,30 @@ def test_code_without_a_notebook_is_isolated_too(tmp_path: Path) -> None:
     assert "NameError" in other["messages"][-2].text
 
 
+async def test_threads_on_a_server_have_a_notebook_and_a_kernel_each(lab: LabServer, path: Path) -> None:
+    name = f"{uuid.uuid4().hex}.ipynb"
+    (lab.root / name).write_bytes(path.read_bytes())
+    server = JupyterServer(lab.settings)
+    async with JupyterToolkit(
+        name, server_url=lab.settings.url, token=lab.settings.token, isolation="thread"
+    ) as toolkit:
+        agent = create_jupyter_agent(run_what_was_asked(), toolkit, checkpointer=InMemorySaver())
+        await asyncio.gather(
+            agent.ainvoke(says("mine = 'Ada'"), config("ada")), agent.ainvoke(says("mine = 'Bob'"), config("bob"))
+        )
+        ada = await agent.ainvoke(says("print(mine)"), config("ada"))
+        sessions = [each for each in await server.get("/api/sessions") if each["path"].startswith(name[:-6])]
+    await server.close()
+
+    texts = {file.name.split(".")[1].split("-")[0]: sources(file) for file in lab.root.glob(f"{name[:-6]}.*-*.ipynb")}
+    assert "Ada" in ada["messages"][-2].text
+    assert texts == {"ada": ["shared = 1", "mine = 'Ada'", "print(mine)"], "bob": ["shared = 1", "mine = 'Bob'"]}
+    assert sources(lab.root / name) == ["shared = 1"]
+    assert len({each["kernel"]["id"] for each in sessions}) == 2
+
+
 def test_what_cannot_be_isolated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="isolation='thread'"):
         JupyterToolkit(root=tmp_path, isolation="thread")
     with pytest.raises(UsageError, match="isolation='thread'"):
-        JupyterToolkit("a.ipynb", server_url="http://localhost:1", isolation="thread")
+        JupyterToolkit(root="", server_url="http://localhost:1", isolation="thread")
