@@ -1,6 +1,6 @@
 """Code that prints without end: our memory, the notebook and the model's view of it stay within bounds.
 
-By hand and in full size: benchmarks/bombs.py.
+In full size, by hand: figures in benchmarks/README.md.
 """
 
 from __future__ import annotations
