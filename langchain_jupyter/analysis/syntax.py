@@ -130,6 +130,13 @@ def shared_names(node: ast.AST) -> Iterator[str]:
             yield from shared_names(orelse)
         case ast.NamedExpr(value=inner):
             yield from shared_names(inner)
+        case ast.BinOp(
+            left=ast.Name() | ast.List() | ast.Dict() as left,
+            op=ast.Add() | ast.BitOr(),
+            right=ast.Name() | ast.List() | ast.Dict() as right,
+        ):  # what lists and dicts hold is in both, when they are joined; longer sums are mostly of numbers
+            yield from shared_names(left)
+            yield from shared_names(right)
         case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
             yield from set(loaded_names(node)) - own_targets(node)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name not in _FRESH:
