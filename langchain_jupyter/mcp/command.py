@@ -25,46 +25,104 @@ if TYPE_CHECKING:
     from langchain_jupyter.mcp.routes import HttpSettings, Target
 
 
+_NOTEBOOK = "Notebook and kernel"
+_HTTP = "Over HTTP"
+_ACCESS = "Who may call, and what"
+
+
 def serve(
     transport: Annotated[
         str, typer.Option(envvar="TRANSPORT", help="stdio, or streamable-http (http for short).")
     ] = "stdio",
-    host: Annotated[str, typer.Option(envvar="HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65_535, help="0 for any that is free.")] = 4040,
+    host: Annotated[
+        str, typer.Option(envvar="HOST", rich_help_panel=_HTTP, help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="PORT", min=0, max=65_535, rich_help_panel=_HTTP, help="0 for any that is free.")
+    ] = 4040,
     notebook: Annotated[
-        str, typer.Option("--notebook", "-n", help="The notebook; ROOM_ID or DOCUMENT_ID if left out.")
+        str,
+        typer.Option(
+            "--notebook", "-n", rich_help_panel=_NOTEBOOK, help="The notebook; ROOM_ID or DOCUMENT_ID if left out."
+        ),
     ] = "",
     root: Annotated[
-        Path | None, typer.Option(help="A folder, in place of --notebook: every call names its notebook.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=_NOTEBOOK, help="A folder, in place of --notebook: every call names its notebook."
+        ),
     ] = None,
-    tools: Annotated[str, typer.Option(help="notebook, workspace, interpreter or read_only.")] = "",
-    kernel: Annotated[str, typer.Option(help="Name of an installed kernel spec.")] = "",
+    tools: Annotated[
+        str, typer.Option(rich_help_panel=_NOTEBOOK, help="notebook, workspace, interpreter or read_only.")
+    ] = "",
+    kernel: Annotated[str, typer.Option(rich_help_panel=_NOTEBOOK, help="Name of an installed kernel spec.")] = "",
     token: Annotated[
-        str, typer.Option(envvar="MCP_TOKEN", help="What clients send as a bearer token; one is made if left out.")
+        str,
+        typer.Option(
+            envvar="MCP_TOKEN",
+            rich_help_panel=_ACCESS,
+            help="What clients send as a bearer token; one is made if left out.",
+        ),
     ] = "",
-    auth: Annotated[bool, typer.Option(help="--no-auth lets everybody on this machine in.")] = True,
+    auth: Annotated[
+        bool, typer.Option(rich_help_panel=_ACCESS, help="--no-auth lets everybody on this machine in.")
+    ] = True,
     stateless: Annotated[
-        bool, typer.Option(envvar="STATELESS", help="No MCP sessions: any replica can answer.")
+        bool, typer.Option(envvar="STATELESS", rich_help_panel=_HTTP, help="No MCP sessions: any replica can answer.")
     ] = False,
-    host_name: Annotated[list[str] | None, typer.Option(help="A name that clients know this server by.")] = None,
-    allow_origin: Annotated[list[str] | None, typer.Option(help="A page that browsers may call from.")] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A Jupyter server that /api/connect may name.")] = None,
-    oauth_issuer: Annotated[str, typer.Option(envvar="OAUTH_ISSUER", help="An OAuth 2.1 authorization server.")] = "",
-    oauth_resource: Annotated[str, typer.Option(envvar="OAUTH_RESOURCE", help="Our own URL, in its tokens.")] = "",
-    oauth_scopes: Annotated[str, typer.Option(envvar="OAUTH_SCOPES", help="What a token must allow.")] = "",
-    oauth_client: Annotated[
-        str, typer.Option(envvar="OAUTH_CLIENT", help="ID:SECRET, to ask the issuer about tokens that are no JWTs.")
+    host_name: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=_HTTP, help="A name that clients know this server by.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=_HTTP, help="A page that browsers may call from.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(rich_help_panel=_ACCESS, help="A Jupyter server that /api/connect may name.")
+    ] = None,
+    oauth_issuer: Annotated[
+        str, typer.Option(envvar="OAUTH_ISSUER", rich_help_panel=_ACCESS, help="An OAuth 2.1 authorization server.")
     ] = "",
-    rate_limit: Annotated[int, typer.Option(help="Requests per minute of one client; 0 for no limit.")] = 3_000,
-    max_concurrent: Annotated[int, typer.Option(help="Requests that are answered at a time.")] = 64,
-    soft_wait: Annotated[float, typer.Option(help="Seconds that a run is waited for.")] = 30.0,
-    max_runtime: Annotated[float | None, typer.Option(help="Seconds after which a run is interrupted.")] = None,
+    oauth_resource: Annotated[
+        str, typer.Option(envvar="OAUTH_RESOURCE", rich_help_panel=_ACCESS, help="Our own URL, in its tokens.")
+    ] = "",
+    oauth_scopes: Annotated[
+        str, typer.Option(envvar="OAUTH_SCOPES", rich_help_panel=_ACCESS, help="What a token must allow.")
+    ] = "",
+    oauth_client: Annotated[
+        str,
+        typer.Option(
+            envvar="OAUTH_CLIENT",
+            rich_help_panel=_ACCESS,
+            help="ID:SECRET, to ask the issuer about tokens that are no JWTs.",
+        ),
+    ] = "",
+    rate_limit: Annotated[
+        int, typer.Option(rich_help_panel=_HTTP, help="Requests per minute of one client; 0 for no limit.")
+    ] = 3_000,
+    max_concurrent: Annotated[
+        int, typer.Option(rich_help_panel=_HTTP, help="Requests that are answered at a time.")
+    ] = 64,
+    soft_wait: Annotated[
+        float, typer.Option(rich_help_panel=_NOTEBOOK, help="Seconds that a run is waited for.")
+    ] = 30.0,
+    max_runtime: Annotated[
+        float | None, typer.Option(rich_help_panel=_NOTEBOOK, help="Seconds after which a run is interrupted.")
+    ] = None,
     end_kernels: Annotated[
-        bool, typer.Option(help="End kernels that were started on a Jupyter server; they go on otherwise.")
+        bool,
+        typer.Option(
+            rich_help_panel=_NOTEBOOK, help="End kernels that were started on a Jupyter server; they go on otherwise."
+        ),
     ] = False,
-    tls_certificate: Annotated[Path | None, typer.Option(envvar="TLS_CERTIFICATE", help="PEM file: https.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(envvar="TLS_KEY", help="PEM file of its key.")] = None,
-    grace: Annotated[float, typer.Option(envvar="GRACE", help="Seconds from SIGTERM to the end.")] = 40.0,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(envvar="TLS_CERTIFICATE", rich_help_panel=_HTTP, help="PEM file: https.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(envvar="TLS_KEY", rich_help_panel=_HTTP, help="PEM file of its key.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(envvar="GRACE", rich_help_panel=_HTTP, help="Seconds from SIGTERM to the end.")
+    ] = 40.0,
     debug: Annotated[bool, typer.Option(envvar="DEBUG", help="Log the protocol, without secrets.")] = False,
 ) -> None:
     """Serve the tools to MCP clients, over stdio or HTTP."""
