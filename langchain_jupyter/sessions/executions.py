@@ -301,10 +301,8 @@ def mark_of(cell: Cell) -> Mapping[str, Any]:
 
 def receipt_of(cell: Cell) -> Mapping[str, str]:
     """What takes up the run that an earlier process has left in that cell; empty if there is none."""
-    mark = cell.metadata.get(METADATA_KEY)
-    if not isinstance(mark, Mapping) or mark.get("status") != "running":
-        return {}
-    return mark.get("receipt") or {}
+    mark = mark_of(cell)
+    return mark.get("receipt") or {} if mark.get("status") == "running" else {}
 
 
 def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:

@@ -16,7 +16,7 @@ from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailab
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, truncated
 from langchain_jupyter.models import Cell, Execution
 from langchain_jupyter.sessions.displays import EarlierDisplays
-from langchain_jupyter.sessions.executions import Executions, Listener, Run, receipt_of
+from langchain_jupyter.sessions.executions import Executions, Listener, Run, mark_of, receipt_of
 from langchain_jupyter.sessions.turn import Turn
 from langchain_jupyter.sessions.writer import OutputWriter
 
@@ -137,7 +137,7 @@ class Runner:
     def recall(self, cell: Cell, *, gone: bool = True) -> Run:
         """The run that another process has begun, which is gone or may be there; has the turn, as in `launch`."""
         assert isinstance(self._kernel, Recallable)
-        mark = cell.metadata[METADATA_KEY]
+        mark = mark_of(cell)
         key = str(mark["key"])
         run = self._executions.begin(cell.id, key, ref=str(mark.get("execution", "")))
         run.begun.set()

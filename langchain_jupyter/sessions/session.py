@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.documents.journal import Place
-from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
+from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import CellNotFound, NotACodeCell, TextNotFound
 from langchain_jupyter.guards import check_change, check_deletion
@@ -18,7 +18,15 @@ from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, St
 from langchain_jupyter.rendering.references import References
 from langchain_jupyter.sessions.batches import Batches
 from langchain_jupyter.sessions.elsewhere import cell_of, follow
-from langchain_jupyter.sessions.executions import Executions, Listener, Results, Run, past_execution, receipt_of
+from langchain_jupyter.sessions.executions import (
+    Executions,
+    Listener,
+    Results,
+    Run,
+    mark_of,
+    past_execution,
+    receipt_of,
+)
 from langchain_jupyter.sessions.inspection import inspect
 from langchain_jupyter.sessions.runner import Runner, digest
 from langchain_jupyter.sessions.sight import Sight, Sights
@@ -415,10 +423,8 @@ class NotebookSession:
         if cell_id not in self.document:
             return None
         cell = self.document.cell(cell_id)
-        mark = cell.metadata.get(METADATA_KEY)
-        if not isinstance(mark, Mapping) or mark.get("key") != digest(key):
-            return None
-        return past_execution(cell, mark)
+        mark = mark_of(cell)
+        return past_execution(cell, mark) if mark.get("key") == digest(key) else None
 
     async def _outcome(self, known: Run | Execution, timeout: float) -> Execution:
         if isinstance(known, Execution):
