@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from langchain_jupyter.analysis import freshness
 from langchain_jupyter.backends import Backend, LocalDocuments, LocalKernels
 from langchain_jupyter.documents import journal
 from langchain_jupyter.sessions import executions
-from langchain_jupyter.testing import ScriptedKernel, printed
+from langchain_jupyter.testing import ScriptedKernels, printed
 
 WINDOWS = 10
 WARM_UP = 2
@@ -52,19 +51,6 @@ class Sample:
     tasks: int
     threads: int
     files: int
-
-
-class ScriptedKernels:
-    """Kernels without processes."""
-
-    async def kernel(self, location: str, choice: str) -> ScriptedKernel:
-        return ScriptedKernel({SOURCE: [printed("x" * 200 + "\n")]})
-
-    async def specs(self) -> Mapping[str, str]:
-        return {"python3": "Python 3"}
-
-    async def close(self) -> None:
-        pass
 
 
 class Load:
@@ -159,7 +145,7 @@ async def run(minutes: float, scripted: int, real: int) -> list[str]:
     window = 60 * minutes / WINDOWS
     with tempfile.TemporaryDirectory() as folder:
         loads = [
-            Load(Path(folder) / "scripted", ScriptedKernels(), scripted),
+            Load(Path(folder) / "scripted", ScriptedKernels({SOURCE: [printed("x" * 200 + "\n")]}), scripted),
             Load(Path(folder) / "real", LocalKernels(), real),
         ]
         for load in loads:

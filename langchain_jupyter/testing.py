@@ -145,6 +145,28 @@ class ScriptedKernel:
             callback()
 
 
+class ScriptedKernels:
+    """A scripted kernel for each notebook: `Backend(documents, ScriptedKernels(script))`.
+
+    Args:
+        script: Of each kernel, see `ScriptedKernel`.
+    """
+
+    def __init__(self, script: Mapping[str, Sequence[Message | Exception]] | None = None) -> None:
+        self._script = dict(script or {})
+
+    async def kernel(self, location: str, choice: str) -> ScriptedKernel:
+        """Another one."""
+        return ScriptedKernel(self._script)
+
+    async def specs(self) -> Mapping[str, str]:
+        """One that is called python3."""
+        return {"python3": "Python 3"}
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
 def iopub(msg_type: str, **content: Any) -> Message:
     """A message as a kernel publishes it."""
     return Message("iopub", msg_type, content)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,11 @@ from langchain_jupyter.analysis import freshness
 from langchain_jupyter.backends import Backend, LocalDocuments
 from langchain_jupyter.documents import journal
 from langchain_jupyter.sessions import executions
-from langchain_jupyter.testing import ScriptedKernel, printed
+from langchain_jupyter.testing import ScriptedKernels, printed
 
 NOTEBOOKS = 4
 ROUNDS = 22
 SOURCE = "print('x' * 200)"
-
-
-class Kernels:
-    """Kernels that are played, so that all that grows is ours."""
-
-    async def kernel(self, location: str, choice: str) -> ScriptedKernel:
-        return ScriptedKernel({SOURCE: [printed("x" * 200 + "\n")]})
-
-    async def specs(self) -> Mapping[str, str]:
-        return {"python3": "Python 3"}
-
-    async def close(self) -> None:
-        pass
 
 
 class Load:
@@ -78,7 +64,7 @@ async def test_steady_calls_leave_no_tasks_threads_handles_or_objects(
     monkeypatch.setattr(executions, "_KEPT", 20)
     monkeypatch.setattr(freshness, "_KEPT", 20)
     names = [f"{number}.ipynb" for number in range(NOTEBOOKS)]
-    backend = Backend(LocalDocuments(root=tmp_path), Kernels())
+    backend = Backend(LocalDocuments(root=tmp_path), ScriptedKernels({SOURCE: [printed("x" * 200 + "\n")]}))
     async with JupyterToolkit(backend=backend, tools="workspace") as toolkit:
         load = Load(toolkit)
         for name in names:
