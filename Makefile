@@ -30,7 +30,7 @@ MCP_TOOLS := build/mcp-tools
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test faults test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
+.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ demo: $(READY) ## Watch an agent analyse a data set in a new notebook
 
 test: $(READY) ## Run every test that needs only Python
 	@$(PYTEST)
+
+test-failed: $(READY) ## Run again, one at a time, the tests that failed the last time
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1 -v
 
 test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browser; installs Debian's Chromium where there is none
 	@$(BIN)/python -m pytest -m browser

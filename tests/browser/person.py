@@ -8,7 +8,8 @@ from playwright.async_api import ConsoleMessage, Error, Locator, Page, expect
 
 from langchain_jupyter.servers.lab import LabServer
 
-_PATIENCE = 30_000
+_PATIENCE = 60_000  # milliseconds
+expect.set_options(timeout=_PATIENCE)
 # What JupyterLab itself says on a quiet machine without the internet, whoever works in the notebook.
 _NOT_OURS = ("favicon", "Download the React DevTools")
 
@@ -32,9 +33,7 @@ class Person:
         """Open a notebook, and wait until its kernel is there."""
         await self._page.goto(f"{self._lab.page(notebook)}&reset")  # without what was open before
         await self._page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        await expect(self._page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
-            "data-status", "idle", timeout=_PATIENCE
-        )
+        await expect(self._page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
 
     def cell(self, at: int) -> Locator:
         """A cell by its position, from 0."""
@@ -58,9 +57,9 @@ class Person:
         await self._page.locator('.jp-SideBar [data-id="jp-collaboration-panel"]').click()
         return self._page.locator("#jp-collaboration-panel .jp-CollaboratorsList .jp-Collaborator")
 
-    async def source(self, at: int) -> str:
-        """The text in a cell's editor."""
-        return "\n".join(await self.cell(at).locator(".cm-line").all_inner_texts())
+    async def reads(self, at: int, source: str) -> None:
+        """Wait until a cell's editor shows this text and no other."""
+        await expect(self.cell(at).locator(".cm-line")).to_have_text(source.split("\n"))
 
     async def clicks_into(self, at: int) -> None:
         """Put the caret at the end of a cell."""

@@ -62,10 +62,11 @@ time.sleep(0.2)
 """
 
 SLOW = """\
-import time  # größer als ein Byte: é 😀
+import pathlib, time  # größer als ein Byte: é 😀
 for step in range(8):
     print("step", step, flush=True)
-    time.sleep(0.5)
+    while step == 5 and not pathlib.Path("seen").exists():
+        time.sleep(0.1)
 """
 
 
@@ -92,6 +93,12 @@ class Agent:
         content = await self._tools[tool].ainvoke(arguments)
         return str(content[0]["text"]) if isinstance(content, list) else str(content)
 
+    async def reads(self, cell: str, text: str) -> None:
+        """Read a cell until it holds a text that somebody else has written."""
+        async with asyncio.timeout(60):
+            while text not in await self("read_cell", cell=cell):
+                await asyncio.sleep(0.05)
+
 
 @pytest.fixture
 async def agent(lab: LabServer, name: str) -> AsyncIterator[Agent]:
@@ -101,7 +108,7 @@ async def agent(lab: LabServer, name: str) -> AsyncIterator[Agent]:
 
 
 async def test_a_person_sees_the_agents_cell_grow_and_who_it_is(
-    agent: Agent, person: Person, name: str, tmp_path: Path
+    agent: Agent, person: Person, lab: LabServer, name: str, tmp_path: Path
 ) -> None:
     await person.opens(name)
 
@@ -112,8 +119,10 @@ async def test_a_person_sees_the_agents_cell_grow_and_who_it_is(
     assert not running.done()
     await expect(person.carets).to_have_count(1)
     await person.photographs(tmp_path / "running.png")
+    (lab.root / "seen").touch()
     assert (await running).split("\n")[0].endswith("[1]")
     await expect(person.prompt(2)).to_have_text("[1]:")
+    await expect(person.outputs(2)).to_contain_text("step 7")
     assert await person.outputs(2).all_inner_texts() == ["".join(f"step {n}\n" for n in range(8))]
     listed = (await person.collaborators()).filter(has_text="Ada's agent")
     await expect(listed).to_have_count(1)
@@ -132,8 +141,8 @@ async def test_a_person_types_elsewhere_while_the_agent_works(agent: Agent, pers
         await agent("append_execute_code_cell", source=f"print({number})")
     await typing
 
-    assert await person.source(1) == f"6 * 7  # {text}"
-    assert text in await agent("read_cell", cell="1")
+    await person.reads(1, f"6 * 7  # {text}")
+    await agent.reads("1", f"6 * 7  # {text}")
 
 
 async def test_both_write_in_one_cell_and_no_character_is_lost(agent: Agent, person: Person, name: str) -> None:
@@ -152,9 +161,9 @@ async def test_both_write_in_one_cell_and_no_character_is_lost(agent: Agent, per
     await typing
 
     assert version
-    source = await person.source(2)
-    assert source == f"version {version}\nmiddle line\nlast line and what a person adds"
-    assert source in await agent("read_cell", cell=handle)
+    source = f"version {version}\nmiddle line\nlast line and what a person adds"
+    await person.reads(2, source)
+    await agent.reads(handle, source)
 
 
 async def test_a_person_runs_a_cell_and_the_agent_sees_the_result(agent: Agent, person: Person, name: str) -> None:
@@ -167,10 +176,8 @@ async def test_a_person_runs_a_cell_and_the_agent_sees_the_result(agent: Agent, 
     await person.presses("Control+Enter")
     await expect(person.outputs(1)).to_have_text(["43"])
 
-    async with asyncio.timeout(20):
-        while "43" not in (seen := await agent("read_cell", cell="1")):
-            pass
-    assert "answer + 1" in seen
+    await agent.reads("1", "43")
+    await agent.reads("1", "answer + 1")
 
 
 async def test_undo_takes_back_only_what_the_person_did(agent: Agent, person: Person, name: str) -> None:
@@ -184,7 +191,7 @@ async def test_undo_takes_back_only_what_the_person_did(agent: Agent, person: Pe
     await person.presses("Control+z")
     await expect(person.cell(1)).not_to_contain_text("# mine")
 
-    assert await person.source(1) == "6 * 9"
+    await person.reads(1, "6 * 9")
     await expect(person.cell(2)).to_contain_text("the agent's")
 
 
