@@ -21,7 +21,7 @@ from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
-from langchain_jupyter.tools.base import thread_of
+from langchain_jupyter.tools.call import thread_of
 
 try:
     from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse, ToolCallRequest

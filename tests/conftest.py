@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from langchain_jupyter.servers.lab import LabServer
-from langchain_jupyter.tools.base import Call, JupyterTool
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 from tests import gateways, planted
 from tests.faulttable import Outcome, table
 from tests.hub import Hub

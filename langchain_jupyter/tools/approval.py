@@ -17,7 +17,8 @@ from langchain_jupyter.human import APPROVED, EditDecision, Human, Person, Rejec
 from langchain_jupyter.redaction import CURRENT
 
 if TYPE_CHECKING:
-    from langchain_jupyter.tools.base import Call, JupyterTool
+    from langchain_jupyter.tools.base import JupyterTool
+    from langchain_jupyter.tools.call import Call
 
 _COMPARED = 1_000_000
 _HIDING = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")

@@ -1,53 +1,36 @@
-"""What all tools share: arguments, the two faces, exactly once, and errors by audience."""
+"""What all tools share: the two faces, exactly once, and errors by audience."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, InjectedToolArg, ToolException
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from langchain_jupyter.bridge import LoopBridge
 from langchain_jupyter.documents.journal import AUTHOR
 from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
-from langchain_jupyter.human import Act, Human, Person, is_refused_answer
-from langchain_jupyter.models import BatchState
-from langchain_jupyter.outputs import OutputChange
-from langchain_jupyter.redaction import CURRENT, NOTHING, Redactor
+from langchain_jupyter.human import Act, Human
+from langchain_jupyter.redaction import CURRENT, Redactor
 from langchain_jupyter.rendering.render import Rendered
-from langchain_jupyter.sessions.executions import Run
 from langchain_jupyter.sessions.session import NotebookSession
-from langchain_jupyter.sessions.sight import family_of, member_of
+from langchain_jupyter.sessions.sight import member_of
 from langchain_jupyter.sessions.undo import Undo
 from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.tools.approval import Preview, approved, block
-from langchain_jupyter.tools.events import output_event, progress_event
+from langchain_jupyter.tools.arguments import explain, naming_notebook
+from langchain_jupyter.tools.call import Call, configurable_of, thread_of
 from langchain_jupyter.tools.order import Order
+from langchain_jupyter.tools.results import preceded
 from langchain_jupyter.workspace import Workspace
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
 Effect: TypeAlias = Literal["read", "edit", "run", "kernel"]
-
-_SPELLINGS: Mapping[str, str] = {
-    "cell_index": "cell",
-    "index": "cell",
-    "cell_source": "source",
-    "code": "source",
-    "content": "source",
-    "timeout_seconds": "timeout",
-}
 
 _ACTS: Mapping[Effect, frozenset[Act]] = {
     "read": frozenset(),
@@ -97,123 +80,6 @@ class ToolHost(Protocol):
         """
 
 
-class ToolArgs(BaseModel):
-    """Base of all arguments. `runtime` is hidden from the model and cannot be forged by it.
-
-    Other people's spellings (`cell_index`, `cell_source`, `timeout_seconds`, …) are accepted and not in the schema.
-    """
-
-    runtime: Annotated[SkipJsonSchema[Any], InjectedToolArg] = Field(default=None, exclude=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _other_spellings(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        known = dict(values)
-        for spelling, name in _SPELLINGS.items():
-            if spelling in known and spelling not in cls.model_fields and name in cls.model_fields:
-                known.setdefault(name, known.pop(spelling))
-        for name in ("cell", "before"):
-            if isinstance(known.get(name), int):
-                known[name] = str(known[name])
-        return known
-
-
-def naming_notebook(arguments: type[BaseModel]) -> type[BaseModel]:
-    """The same arguments, with the notebook that is meant before them: for tools that work on many."""
-    others = {name: (field.annotation, field) for name, field in arguments.model_fields.items() if name != "runtime"}
-    fields: dict[str, Any] = {"notebook": (str, Field(description="Path from list_notebooks")), **others}
-    return create_model(arguments.__name__, __base__=ToolArgs, __doc__=arguments.__doc__, **fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a tool.
-
-    Attributes:
-        session: The notebook it works on.
-        caller: Who calls: a LangGraph thread, a session of a client, or the toolkit's user.
-        key: The same for the same tool call, also when it is repeated after a crash; empty if there is no id.
-        limits: How much the model gets to see.
-        tool_call_id: As the model gave it; empty if it is no tool call.
-        runtime: LangGraph's ToolRuntime; None outside of a graph.
-        person: Who can be asked; or why nobody can.
-        redactor: Takes secrets out of what is told.
-    """
-
-    session: NotebookSession
-    caller: str
-    key: str
-    limits: OutputLimits
-    tool_call_id: str = ""
-    runtime: Any = None
-    person: Person | str = ""
-    redactor: Redactor = NOTHING
-
-    @property
-    def thread(self) -> str:
-        """The LangGraph thread, or whatever else calls under one name."""
-        return family_of(self.caller)
-
-    @property
-    def checkpoint_id(self) -> str:
-        """The checkpoint of the thread that this step of its graph begins at; "" outside of a graph."""
-        return str(getattr(getattr(self.runtime, "execution_info", None), "checkpoint_id", ""))
-
-    @property
-    def asks(self) -> bool:
-        """Whether input() in a cell reaches a person."""
-        return isinstance(self.person, Person)
-
-    def resolve(self, text: str) -> str:
-        """The id of the cell that the model means; the same when the call is entered again after a question.
-
-        Raises:
-            CellNotFound, CellAmbiguous, OrderChanged: It means no cell, or not one.
-        """
-        document, sight = self.session.document, self.session.sight(self.caller)
-        return self.once(f"cell {text}", lambda: sight.resolve(document, text))
-
-    @property
-    def language(self) -> str:
-        """Of the code, for a code block; "" if the kernel has not told yet and nothing else does."""
-        kernel = self.session.kernel.info
-        named = self.session.document.metadata.get("kernelspec", {}).get("language")
-        return kernel.language or str(named or ("python" if kernel.name.startswith("python") else ""))
-
-    def meant(self, text: str, original: str) -> str:
-        """A text that the model wrote, with the secrets that it saw as markers in `original`."""
-        return self.redactor.restored(text, original)
-
-    def once(self, step: str, do: Callable[[], T]) -> T:
-        """A step of a call that is entered again when it has asked a person: done once, with the same result."""
-        key = f"{self.key}/{step}" if self.key else ""
-        done: T | None = self.session.steps.get(key)
-        if done is None:
-            done = do()
-            self.session.steps.put(key, done)
-        return done
-
-    def emit(self, run: Run, change: OutputChange | None) -> None:
-        """Tell the graph's streams what a run has printed since the last event; see `events`."""
-        if (event := output_event(run, change, self.redactor)) is not None:
-            self._tell(event)
-
-    def report(self, batch: BatchState) -> None:
-        """Tell the graph's streams how far a run of many cells has come."""
-        self._tell(progress_event(batch))
-
-    def _tell(self, event: dict[str, Any]) -> None:
-        event |= {"notebook": self.session.store.path, "tool_call_id": self.tool_call_id or None}
-        for name in ("stream_writer", "emit_output_delta"):
-            if (emit := getattr(self.runtime, name, None)) is not None:
-                try:
-                    emit(event)
-                except RuntimeError:  # the run goes on, but the loop of whoever listened has ended
-                    logger.debug("nobody listens any more to %s", event["execution"])
-
-
 class JupyterTool(BaseTool):
     """A verb over a notebook session, callable from sync and async code, on any loop and thread.
 
@@ -232,7 +98,7 @@ class JupyterTool(BaseTool):
             kwargs["args_schema"] = naming_notebook(type(self).model_fields["args_schema"].default)
         super().__init__(
             handle_tool_error=True,
-            handle_validation_error=_explain,
+            handle_validation_error=explain,
             tags=["jupyter", f"jupyter:{self.effect}"],
             metadata={"effect": self.effect},
             **kwargs,
@@ -310,7 +176,7 @@ class JupyterTool(BaseTool):
             call = self._describe(session, runtime, tool_call["id"], arguments)
             preview = self.preview(call, arguments)
         except ValidationError as error:
-            return f"{self.name} will refuse this call: {_explain(error)}"
+            return f"{self.name} will refuse this call: {explain(error)}"
         except ToolError as error:
             return f"{self.name} will refuse this call: {error}"
         self._host.human.show(call.key, preview.sources)
@@ -437,42 +303,16 @@ class JupyterTool(BaseTool):
     def identify(self, runtime: Any, tool_call_id: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
         """Who calls, and the key of the call."""
         thread = thread_of(runtime) or "toolkit"
-        caller = member_of(thread, str(_configurable(runtime).get("caller_session") or ""))
+        caller = member_of(thread, str(configurable_of(runtime).get("caller_session") or ""))
         done = {name: value for name, value in arguments.items() if name != "timeout"}  # how long to wait is not done
         text = json.dumps([self.name, done], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         return caller, f"{thread}/{tool_call_id}/{digest}" if tool_call_id else ""
 
 
-def thread_of(runtime: Any) -> str:
-    """The LangGraph thread that a call comes from; "" outside of a graph."""
-    return str(_configurable(runtime).get("thread_id") or "")
-
-
-def _configurable(runtime: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = (getattr(runtime, "config", None) or {}).get("configurable") or {}
-    return found
-
-
 def jupyter_tools(runtime: Any) -> list[str]:
     """Names of the tools of ours that a graph has."""
     return [tool.name for tool in getattr(runtime, "tools", None) or () if isinstance(tool, JupyterTool)]
-
-
-def answer(text: str, artifact: dict[str, Any]) -> Rendered:
-    """A result of one text."""
-    return Rendered([{"type": "text", "text": text}], artifact)
-
-
-def preceded(text: str, rendered: Rendered) -> Rendered:
-    """A result under another first line."""
-    first, *more = rendered.content
-    return replace(rendered, content=[{"type": "text", "text": f"{text}\n{first['text']}"}, *more])
-
-
-def followed(rendered: Rendered, text: str) -> Rendered:
-    """A result with another last line."""
-    return replace(rendered, content=[*rendered.content, {"type": "text", "text": text}])
 
 
 async def _stop(session: NotebookSession, key: str) -> None:
@@ -492,17 +332,3 @@ async def _refresh(session: NotebookSession) -> None:
         await session.store.refresh()
     except DocumentConflict as error:
         raise ChangedOnDisk(str(error)) from error
-
-
-def _explain(error: ValidationError | Any) -> str:
-    """A validation error as a model can use it: no URLs, no types of pydantic.
-
-    Raises:
-        ValidationError: It was a person's answer, not the model's arguments, that was not valid.
-    """
-    if is_refused_answer(error):
-        raise error
-    problems = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}" for problem in error.errors()
-    )
-    return f"[invalid_argument] {problems}. Nothing was done."

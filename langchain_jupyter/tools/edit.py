@@ -15,8 +15,11 @@ from langchain_jupyter.rendering.outline import render_diff
 from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.sessions.sight import first_line, lines_around
 from langchain_jupyter.tools.approval import difference
-from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, answer, preceded
+from langchain_jupyter.tools.arguments import ToolArgs
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 from langchain_jupyter.tools.read import CELL, ReadCellArgs
+from langchain_jupyter.tools.results import answer, preceded
 from langchain_jupyter.tools.run import attended_run
 
 RUN = "Run it afterwards"

@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from langchain_jupyter.rendering.render import Rendered
-from langchain_jupyter.tools.base import Call, JupyterTool, answer, preceded
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 from langchain_jupyter.tools.read import NoArgs
+from langchain_jupyter.tools.results import answer, preceded
 from langchain_jupyter.tools.run import rendered_run
 
 

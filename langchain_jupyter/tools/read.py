@@ -13,7 +13,9 @@ from langchain_jupyter.rendering.reading import render_output
 from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.rendering.variables import render_variables
 from langchain_jupyter.sessions.session import NotebookSession
-from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs
+from langchain_jupyter.tools.arguments import ToolArgs
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 
 CELL = "Cell handle from get_notebook_info"
 FIND = "text, or /regular expression/"

@@ -10,7 +10,8 @@ from langchain_jupyter.analysis.linting import MISSING, lint
 from langchain_jupyter.analysis.review import fresh_of, review
 from langchain_jupyter.rendering.findings import ranked, render_findings
 from langchain_jupyter.rendering.render import Rendered
-from langchain_jupyter.tools.base import Call, JupyterTool
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 from langchain_jupyter.tools.read import NoArgs
 
 

@@ -13,8 +13,11 @@ from langchain_jupyter.rendering.render import Rendered, render_execution
 from langchain_jupyter.rendering.tally import render_batch
 from langchain_jupyter.sessions.batches import Batch, cells_of
 from langchain_jupyter.sessions.session import NotebookSession
-from langchain_jupyter.tools.base import Call, JupyterTool, ToolArgs, followed
+from langchain_jupyter.tools.arguments import ToolArgs
+from langchain_jupyter.tools.base import JupyterTool
+from langchain_jupyter.tools.call import Call
 from langchain_jupyter.tools.read import CELL
+from langchain_jupyter.tools.results import followed
 
 _NAMED = 10
 

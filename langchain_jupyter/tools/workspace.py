@@ -12,8 +12,10 @@ from langchain_jupyter.human import APPROVED, Act
 from langchain_jupyter.rendering.listing import render_listing
 from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.tools.approval import Preview, decided
-from langchain_jupyter.tools.base import JupyterTool, ToolArgs, jupyter_tools, preceded
+from langchain_jupyter.tools.arguments import ToolArgs
+from langchain_jupyter.tools.base import JupyterTool, jupyter_tools
 from langchain_jupyter.tools.read import outline_of
+from langchain_jupyter.tools.results import preceded
 
 
 class ListNotebooksArgs(ToolArgs):
