@@ -28,6 +28,10 @@ class NotANotebook(ValueError):
     """The text is not a notebook; the message says why."""
 
 
+class NotJSON(NotANotebook):
+    """The text is not even JSON: damaged, or not yet written to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a file writes what it writes.
@@ -92,12 +96,13 @@ def parse(text: str) -> NotebookText:
     """Read nbformat 3 or 4; what is older than 4.5 is converted and gets ids that follow from the text.
 
     Raises:
-        NotANotebook: Not JSON, or not a notebook.
+        NotJSON: Not JSON.
+        NotANotebook: JSON, but not a notebook.
     """
     try:
         value = json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        raise NotANotebook(f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+        raise NotJSON(f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:
         raise NotANotebook("it is nested too deeply") from error
     major = value.get("nbformat") if isinstance(value, dict) else None

@@ -104,14 +104,13 @@ class WholeStore:
             DocumentError: Not a notebook, not readable, no such folder.
         """
         self._journal = await self._place.locate()
-        raw, self._stamp = await self._place.read()
-        if raw is not None:
-            self._text = await off_loop(self._parse, raw)
+        digest: str | None = None
+        if (found := await self._read_settled()) is not None:
+            self._text, self._stamp, digest = found
         self._document = NotebookDocument()
         self._document.load(self._text.cells, self._text.metadata)
         self._know(self._text)
         self._base_metadata = self._document.metadata
-        digest = None if raw is None else digest_of(raw)
         edits, known = self._journal.recover(digest)
         self._journal.start(digest)
         self._document.listen(self._changed)
@@ -175,16 +174,6 @@ class WholeStore:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def _parse(self, raw: bytes) -> ipynb.NotebookText:
-        try:
-            return ipynb.parse(raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise DocumentError(f"{self._given} cannot be opened: it is not UTF-8 text. It was not changed.") from error
-        except ipynb.NotANotebook as error:
-            raise DocumentError(
-                f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
-            ) from error
-
     def _know(self, text: ipynb.NotebookText) -> None:
         """Remember what the file holds, with the document's snapshots of it."""
         self._text, self._raw_metadata = text, text.raw_metadata
@@ -213,7 +202,9 @@ class WholeStore:
         """Merge what others wrote since we last read or wrote the file."""
         if await self._place.stamp() in (self._stamp, None):
             return None
-        text, stamp, digest = await self._read_settled()
+        if (found := await self._read_settled()) is None:  # somebody has just removed it: our save puts it back
+            return None
+        text, stamp, digest = found
         clashing = merge.clashes(self._document, self._base, text.cells)
         conflict = None
         if clashing:
@@ -259,16 +250,27 @@ class WholeStore:
             if raw is not None and same:
                 self._raws[cell_id] = (snapshot, raw)
 
-    async def _read_settled(self) -> tuple[ipynb.NotebookText, Stamp, str]:
-        """The file as others wrote it; read again for a second while it is half-written."""
+    async def _read_settled(self) -> tuple[ipynb.NotebookText, Stamp, str] | None:
+        """The file as others wrote it, and its hash; None where there is none.
+
+        What is not even JSON is read again for a second: it may be half-written. A Jupyter server, for one, empties a
+        file before it fills it.
+
+        Raises:
+            DocumentError: Not a notebook.
+        """
         deadline = time.monotonic() + _HALF_WRITTEN
         while True:
             raw, stamp = await self._place.read()
+            if raw is None:
+                return None
             try:
-                return await off_loop(self._parse, raw or b""), stamp, digest_of(raw or b"")
-            except DocumentError:
-                if time.monotonic() > deadline:
-                    raise
+                return await off_loop(_parsed, raw), stamp, digest_of(raw)
+            except ipynb.NotANotebook as error:
+                if not isinstance(error, ipynb.NotJSON) or time.monotonic() > deadline:
+                    raise DocumentError(
+                        f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
+                    ) from error
             await asyncio.sleep(0.1)
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -347,6 +349,13 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         return str(error.strerror)
     return (error.message if isinstance(error, NotKept) else str(error)).rstrip(".")
+
+
+def _parsed(raw: bytes) -> ipynb.NotebookText:
+    try:
+        return ipynb.parse(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ipynb.NotJSON("it is not UTF-8 text") from error
 
 
 async def off_loop(call: Callable[..., T], *args: Any) -> T:

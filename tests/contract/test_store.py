@@ -29,6 +29,7 @@ from langchain_jupyter.errors import DocumentConflict, NotKept
 from langchain_jupyter.outputs import Outputs
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
+from tests import notebooks
 from tests.servers import Child
 
 Notebook: TypeAlias = dict[str, Any]
@@ -98,7 +99,7 @@ class FilePlace:
         self._path.write_text(nbformat.writes(changed), encoding="utf-8")
 
     async def stands(self) -> Notebook:
-        notebook = nbformat.read(self._path, as_version=4)
+        notebook = notebooks.read(self._path)
         nbformat.validate(notebook)
         return json.loads(json.dumps(notebook))
 
@@ -123,7 +124,7 @@ class RoomPlace:
         await store.close()
 
     async def stands(self) -> Notebook:
-        notebook = nbformat.read(self._path, as_version=4)
+        notebook = notebooks.read(self._path)
         nbformat.validate(notebook)
         return json.loads(json.dumps(notebook))
 

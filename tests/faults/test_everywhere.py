@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ import pytest
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import OutOfReach
 from langchain_jupyter.servers.lab import LabServer
+from tests import notebooks
 from tests.faulttable import Fault
 from tests.servers import Child
 
@@ -96,8 +96,7 @@ class Bench:
     @property
     def sources(self) -> list[str]:
         """What is in the file, after the toolkit has been closed."""
-        cells = json.loads(self.notebook.read_text())["cells"]
-        return ["".join(cell["source"]) for cell in cells]
+        return notebooks.sources(self.notebook)
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import signal
 import time
@@ -22,6 +21,7 @@ from langchain_jupyter.errors import DocumentConflict, DocumentError, ServerRefu
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
+from tests import notebooks
 from tests.faulttable import Fault
 from tests.proxy import Proxy
 from tests.servers import Child, collaboration_server
@@ -63,8 +63,7 @@ def sources(document: NotebookDocument) -> dict[str, str]:
 
 
 def in_the_file(root: Path) -> dict[str, str]:
-    cells = json.loads((root / "a.ipynb").read_text())["cells"]
-    return {cell["id"]: "".join(cell["source"]) for cell in cells}
+    return {cell.id: cell.source for cell in notebooks.read(root / "a.ipynb").cells}
 
 
 def edit(document: NotebookDocument, who: str, number: int) -> None:

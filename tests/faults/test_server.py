@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import DocumentError
 from langchain_jupyter.kernels import line
+from tests import notebooks
 from tests.faulttable import Fault
 from tests.servers import Child, collaboration_server, jupyter_server
 
@@ -51,14 +52,8 @@ async def call(toolkit: JupyterToolkit, tool: str, **arguments: Any) -> str:
     return str(content[0]["text"]) if isinstance(content, list) else str(content)
 
 
-def sources(root: Path) -> list[str]:
-    return [cell["source"] for cell in nbformat.read(root / "a.ipynb", as_version=4).cells]
-
-
 async def written(root: Path, last: str) -> None:
-    async with asyncio.timeout(90):
-        while last not in sources(root):
-            await asyncio.sleep(0.05)
+    await notebooks.written(root / "a.ipynb", lambda notebook: last in [cell.source for cell in notebook.cells])
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -88,7 +83,7 @@ async def test_a_server_that_is_killed_costs_the_run_and_no_edit(
     assert "has not run" in refused
     assert "42" in works
     assert (tmp_path / "count").read_text() == "x"
-    assert sources(tmp_path) == ["start = 1", "before", RUN, "meanwhile"]
+    assert notebooks.sources(tmp_path / "a.ipynb") == ["start = 1", "before", RUN, "meanwhile"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -96,7 +91,7 @@ async def test_a_server_whose_disk_is_full_says_so_and_writes_later(place: str, 
     async with toolkit_on(place, tmp_path) as (toolkit, server):
         await call(toolkit, "append_markdown_cell", source="before")
         await written(tmp_path, "before")
-        before = (tmp_path / "a.ipynb").read_bytes()
+        before = notebooks.text(tmp_path / "a.ipynb")
         store = (await toolkit.bridge.arun(toolkit._workspace.session)).store
 
         usual = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
@@ -105,9 +100,9 @@ async def test_a_server_whose_disk_is_full_says_so_and_writes_later(place: str, 
         with pytest.raises(DocumentError):
             await toolkit.bridge.arun(store.save)
         fault.told("DocumentError")
-        full = (tmp_path / "a.ipynb").read_bytes()
+        full = notebooks.text(tmp_path / "a.ipynb")
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, usual)
         await toolkit.bridge.arun(store.save)
 
     assert full == before
-    assert sources(tmp_path) == ["start = 1", "before", "meanwhile"]
+    assert notebooks.sources(tmp_path / "a.ipynb") == ["start = 1", "before", "meanwhile"]

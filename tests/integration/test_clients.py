@@ -12,6 +12,7 @@ from jupyter_nbmodel_client import NbModelClient, get_jupyter_notebook_websocket
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.servers.lab import LabServer
+from tests import notebooks
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_notebook_client_and_a_kernel_client_together(kernel_client: JupyterKe
 
     assert "\n42\n" in text
     assert "both.ipynb" in system
-    assert "42" in (lab.root / "both.ipynb").read_text()
+    assert "42" in notebooks.text(lab.root / "both.ipynb")
 
 
 def test_a_notebook_client_has_its_notebook() -> None:

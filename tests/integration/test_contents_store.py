@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.errors import DocumentConflict, DocumentError
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
+from tests.notebooks import sources, text
 from tests.proxy import Proxy
 from tests.servers import Child
 
@@ -32,10 +32,6 @@ def file(bare: tuple[Child, Path], tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "a.ipynb").write_text(TEXT)
     return folder / "a.ipynb"
-
-
-def sources(file: Path) -> list[str]:
-    return ["".join(cell["source"]) for cell in json.loads(file.read_text())["cells"]]
 
 
 async def test_edits_outlive_a_server_that_is_away(bare: tuple[Child, Path], file: Path, tmp_path: Path) -> None:
@@ -95,7 +91,7 @@ async def test_what_nobody_touched_keeps_its_bytes(bare: tuple[Child, Path], fil
     await store.close()
     await server.close()
 
-    assert file.read_text().splitlines()[-3:] == TEXT.splitlines()[-3:]
+    assert text(file).splitlines()[-3:] == TEXT.splitlines()[-3:]
 
 
 async def test_where_both_changed_a_cell_theirs_stands_and_ours_is_beside(

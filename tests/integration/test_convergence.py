@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from langchain_jupyter.documents.room import RoomStore
 from langchain_jupyter.errors import DocumentConflict
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer, quoted
+from tests import notebooks
 from tests.collaborators import NOTEBOOK, VERBS, Agent, Log, Person, check
 
 STEPS = 100
@@ -72,7 +72,7 @@ class Table:
             self._log.doubted.update(told.cells)
         check(self._agent.cells, self._log)
         await self._store.save()
-        saved = {cell["id"]: "".join(cell["source"]) for cell in json.loads(self._file.read_text())["cells"]}
+        saved = {cell.id: cell.source for cell in notebooks.read(self._file).cells}
         assert saved == {cell["id"]: cell["source"] for cell in self._agent.cells}
 
     async def _agree(self) -> bool:

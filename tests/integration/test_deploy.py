@@ -21,6 +21,7 @@ import yaml
 from compose_spec import ComposeSpecification
 
 from langchain_jupyter.servers.lab import LabServer
+from tests import notebooks
 from tests.serving import call, served, text_of, until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -137,11 +138,7 @@ def test_the_image_is_made_by_its_commands_and_works_beside_jupyterlab(lab: LabS
             base_url=process.url.replace("0.0.0.0", "127.0.0.1"), headers=process.headers, timeout=60
         ) as http:
             ran = call(http, "append_execute_code_cell", headers={"Host": "mcp:4040"}, source="print('composed')")
-            until(
-                lambda: (
-                    (lab.root / filled["ROOM_ID"]).exists() and "composed" in (lab.root / filled["ROOM_ID"]).read_text()
-                )
-            )
+            until(lambda: "composed" in notebooks.text(lab.root / filled["ROOM_ID"]))
 
     assert fine
     assert "composed" in text_of(ran)

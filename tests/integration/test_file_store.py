@@ -146,20 +146,60 @@ async def test_a_file_made_by_others_meanwhile_is_not_overwritten(tmp_path: Path
     assert sources(path) == {"theirs": "theirs", "ours": "ours"}
 
 
-async def test_a_half_written_file_is_waited_for(path: Path) -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is half-written is waited for longer than this machine may need."""
+    monkeypatch.setattr(whole, "_HALF_WRITTEN", 60.0)
+
+
+@pytest.mark.parametrize("so_far", [0, 50])
+@pytest.mark.usefixtures("patient")
+async def test_a_file_that_is_half_written_is_waited_for(path: Path, so_far: int) -> None:
     store = FileStore(path)
     document = await store.open()
     write(path, code("one", "theirs"), code("two", "2"), code("three", "3"))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:50])
+    written = path.read_bytes()
+    path.write_bytes(written[:so_far])
 
     refreshing = asyncio.create_task(store.refresh())
     await asyncio.sleep(0.15)
-    path.write_bytes(whole)
+    path.write_bytes(written)
     await refreshing
 
     assert document.source("one") == "theirs"
     await store.close()
+
+
+@pytest.mark.parametrize("so_far", [0, 50])
+@pytest.mark.usefixtures("patient")
+async def test_a_file_that_is_half_written_when_it_is_opened_is_waited_for(path: Path, so_far: int) -> None:
+    written = path.read_bytes()
+    path.write_bytes(written[:so_far])
+    store = FileStore(path)
+
+    opening = asyncio.create_task(store.open())
+    await asyncio.sleep(0.15)
+    path.write_bytes(written)
+    document = await opening
+    await store.close()
+
+    assert document.source("one") == "1"
+    assert path.read_bytes() == written
+
+
+async def test_a_file_that_is_removed_while_it_is_half_written_is_saved_again(path: Path, patient: None) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    document.set_source("one", "ours")
+    path.write_bytes(b"")
+
+    saving = asyncio.create_task(store.save())
+    await asyncio.sleep(0.15)
+    path.unlink()
+    await saving
+    await store.close()
+
+    assert sources(path) == {"one": "ours", "two": "2", "three": "3"}
 
 
 async def test_a_vanished_file_is_saved_again_with_the_next_edit(path: Path) -> None:
@@ -174,7 +214,10 @@ async def test_a_vanished_file_is_saved_again_with_the_next_edit(path: Path) -> 
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "\ufeff", '{"nbformat": 4}'])
-async def test_what_is_not_a_notebook_is_refused_and_left(tmp_path: Path, text: str) -> None:
+async def test_what_is_not_a_notebook_is_refused_and_left(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "_HALF_WRITTEN", 0.0)
     path = tmp_path / "a.ipynb"
     path.write_text(text, encoding="utf-8")
 

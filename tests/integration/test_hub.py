@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 
-import nbformat
 import pytest
 
 from langchain_jupyter import JupyterToolkit
@@ -15,6 +14,7 @@ from langchain_jupyter.kernels.remote import RemoteKernel
 from langchain_jupyter.servers.hub import awake, hub_server
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
+from tests import notebooks
 from tests.hub import SLOW, Hub
 
 pytestmark = pytest.mark.servers
@@ -93,7 +93,7 @@ async def test_a_toolkit_works_in_a_live_notebook_behind_a_hub(hub: Hub) -> None
         found = await tools["append_execute_code_cell"].ainvoke({"source": "6 * 7"})
 
     assert "\n42\n" in found[0]["text"]
-    [cell] = nbformat.read(hub.root / "ada" / "live.ipynb", as_version=4).cells
+    [cell] = notebooks.read(hub.root / "ada" / "live.ipynb").cells
     assert cell.outputs[0]["data"]["text/plain"] == "42"
 
 

@@ -17,6 +17,7 @@ from langchain_jupyter import JupyterToolkit, UsageError, create_jupyter_agent
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
+from tests.notebooks import sources
 
 
 def config(thread: str) -> Any:
@@ -45,10 +46,6 @@ def run_what_was_asked() -> ScriptedModel:
         return calls(text="Done.")
 
     return ScriptedModel([turn] * 20)
-
-
-def sources(file: Path) -> list[str]:
-    return [cell.source for cell in nbformat.read(file, as_version=4).cells]
 
 
 async def test_threads_do_not_see_each_other(path: Path) -> None:

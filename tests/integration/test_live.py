@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.errors import OutOfReach, ServerRefused, UsageError
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
+from tests import notebooks
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_the_file_on_the_server_holds_what_was_done(lab: LabServer, name: 
     async with toolkit(lab, name) as live:
         await call(live, "append_execute_code_cell", source="6 * 9")
 
-    saved = nbformat.read(lab.root / name, as_version=4)  # type: ignore[no-untyped-call]
+    saved = notebooks.read(lab.root / name)
     nbformat.validate(saved)
     assert [cell.source for cell in saved.cells] == ["6 * 7", "6 * 9"]
     assert saved.cells[1].outputs[0]["data"]["text/plain"] == "54"
@@ -77,8 +77,7 @@ async def test_a_notebook_that_is_not_there_is_made(lab: LabServer) -> None:
     async with toolkit(lab, "made by an agent.ipynb") as live:
         await call(live, "append_markdown_cell", source="# New")
 
-    saved = json.loads((lab.root / "made by an agent.ipynb").read_text())
-    assert ["".join(cell["source"]) for cell in saved["cells"]] == ["# New"]
+    assert notebooks.sources(lab.root / "made by an agent.ipynb") == ["# New"]
 
 
 async def test_the_kernel_of_a_notebook_is_taken_over_and_left_running(
@@ -120,7 +119,7 @@ async def test_four_toolkits_on_two_notebooks_do_not_mix(lab: LabServer, request
     for who, ((name, _), said) in enumerate(zip(kits, answers, strict=True)):
         assert all(f"{name} {who} {number}\n" in text for number, text in enumerate(said))
     for name in names:
-        cells = nbformat.read(lab.root / name, as_version=4).cells  # type: ignore[no-untyped-call]
+        cells = notebooks.read(lab.root / name).cells
         assert len(cells) == 10
         assert all(cell.source == f"print({cell.outputs[0]['text'].strip()!r})" for cell in cells)
 
@@ -159,7 +158,7 @@ async def test_many_notebooks_of_a_server(lab: LabServer) -> None:
     assert "three.ipynb" in made
     assert "[outside_root]" in outside
     assert "There are: one.ipynb" in missing
-    assert "42" in (folder / "inner" / "two.ipynb").read_text()
+    assert "42" in notebooks.text(folder / "inner" / "two.ipynb")
 
 
 async def test_the_environment_names_server_notebook_and_kernel(
@@ -193,7 +192,7 @@ def test_a_lab_of_its_own_starts_and_ends_with_the_toolkit(tmp_path: Path) -> No
     server = int(answer[0]["text"].split("\n")[2])
     assert "/lab/tree/watched.ipynb?token=" in address
     assert not Path(f"/proc/{server}").exists()
-    assert "os.getppid" in (tmp_path / "watched.ipynb").read_text()
+    assert "os.getppid" in notebooks.text(tmp_path / "watched.ipynb")
 
 
 def test_a_lab_of_its_own_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
@@ -248,5 +247,5 @@ async def test_going_back_in_a_room_leaves_what_a_person_did_beside_us(lab: LabS
     assert "Ada's text" in seen
     assert "Ada's remark" in seen
     assert added[:4] in reverted.kept
-    saved = nbformat.read(lab.root / name, as_version=4)  # type: ignore[no-untyped-call]
+    saved = notebooks.read(lab.root / name)
     assert [cell.source for cell in saved.cells] == ["6 * 7", "ours = 1", "ours = 2  # Ada's remark", "Ada's text"]

@@ -21,6 +21,7 @@ from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer, quoted
 from langchain_jupyter.settings import TLS
 from tests.certificates import certificate
+from tests.notebooks import sources, written
 from tests.servers import Child, collaboration_server
 
 LIST = "JupyterLab:globalAwareness"
@@ -88,10 +89,6 @@ def write(path: Path, cells: list[Any]) -> None:
     nbformat.write(new_notebook(cells=cells), path)  # type: ignore[no-untyped-call]
 
 
-def sources(path: Path) -> list[str]:
-    return [cell.source for cell in nbformat.read(path, as_version=4).cells]  # type: ignore[no-untyped-call]
-
-
 async def until(true: Callable[[], bool]) -> None:
     while not true():
         await asyncio.sleep(0.01)
@@ -131,7 +128,7 @@ async def test_the_file_is_written_by_itself_only_if_people_in_the_room_want_it(
     replica.awareness.set_local_state_field("autosave", True)
     await until(lambda: [state.get("autosave") for state in agents()] == [True])
     document.set_source("one", "a = 3")
-    await until(lambda: sources(lab.root / name) == ["a = 3"])
+    await written(lab.root / name, lambda notebook: notebook.cells[0].source == "a = 3")
 
     assert unwritten == ["a = 1"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -11,12 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from langgraph_sdk import get_client
 from pydantic import SecretStr
 
 from langchain_jupyter.settings import ServerSettings
+from tests.notebooks import written
 from tests.servers import Child, free_port
 
 pytestmark = pytest.mark.servers
@@ -82,10 +81,8 @@ async def test_a_thread_is_approved_streamed_and_goes_on_in_its_kernel(served: C
     assert "42" in str(events)
     assert "43" in str(state["messages"][-2]["content"])  # the same kernel, in another run
     assert state["messages"][-1]["content"] == "It is 43."
-    async with asyncio.timeout(30):  # the server saves within a second
-        while len(cells := nbformat.read(tmp_path / "a.ipynb", as_version=4).cells) < 2:
-            await asyncio.sleep(0.1)
-    assert [cell.source for cell in cells] == ["x = 6 * 7\nprint(x)", "print(x + 1)"]
+    notebook = await written(tmp_path / "a.ipynb", lambda notebook: len(notebook.cells) == 2)
+    assert [cell.source for cell in notebook.cells] == ["x = 6 * 7\nprint(x)", "print(x + 1)"]
 
 
 async def test_the_shipped_graph_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
