@@ -121,7 +121,9 @@ def _describe_many(opened: Mapping[str, NotebookSession]) -> str:
     lines = []
     for path, session in opened.items():
         kernel = session.kernel.info
-        lines.append(f"{one_line(path)} · kernel {one_line(kernel.label, 80)} · {len(session.document)} cells")
+        cells = len(session.document)
+        counted = f"{cells} {'cell' if cells == 1 else 'cells'}"
+        lines.append(f"{one_line(path)} · kernel {one_line(kernel.label, 80)} · {counted}")
     more = [f"({len(lines) - _CELLS} more)"] if len(lines) > _CELLS else []
     return "\n".join(["<notebooks>", *(lines[:_CELLS] or ["none is open"]), *more, "</notebooks>"])
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 CellType: TypeAlias = Literal["code", "markdown", "raw"]
 Status: TypeAlias = Literal["ok", "error", "running", "input", "interrupted", "died", "lost"]
-CellState: TypeAlias = Literal["not run", "running", "ok", "error", "stale"]
+CellState: TypeAlias = Literal["not run", "running", "ok", "error", "died", "stale"]
 KernelState: TypeAlias = Literal["not started", "starting", "idle", "busy", "dead", "disconnected"]
 Scope: TypeAlias = Literal["all", "above", "below", "stale"]
 """Cells of a run of many: above a cell without it, below with it; stale ones with what they need to be so no more."""
@@ -155,8 +155,8 @@ class Standing:
     """Where a code cell stands.
 
     Attributes:
-        state: "ok" and "error" if it shows what it would show if all cells were run in order in a new kernel; "stale"
-            if it ran, but would not, or not for certain.
+        state: "ok" and "error" if it shows what it would show if all cells were run in order in a new kernel; "died"
+            if the kernel ended while it ran; "stale" if it ran, but would not, or not for certain.
         why: Why it is stale; or what it reads and would find changed if it alone were run again; empty for nothing.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_jupyter.analysis.dependencies import names_of
@@ -23,21 +23,23 @@ class Ran:
 
     Attributes:
         signature: Of its source and its inputs.
-        source: As it was sent.
+        source: As it was sent; None if all that is known of it is that it was another than stands there now.
         reads: The inputs: name -> signature then.
         outcome: How it ended.
         execution_count: The kernel's counter.
         order: Which run it was, over all cells.
         generation: Which start of the kernel.
+        died: Whether the kernel ended in it.
     """
 
     signature: str
-    source: str
+    source: str | None
     reads: Mapping[str, str]
     outcome: Outcome
     execution_count: int | None
     order: int
     generation: int
+    died: bool = False
 
 
 class History:
@@ -74,9 +76,14 @@ class History:
         if not alive:
             for cell in cells:
                 if cell.cell_type == "code" and cell.execution_count is not None:
-                    self.lost(cell.id, cell.source, cell.execution_count)
+                    self._lost(cell.id, cell.source, cell.execution_count)
         else:
             self.observe(cells)
+
+    def edited(self, cell_id: str) -> None:
+        """A cell was edited since it ran, before the notebook was opened."""
+        if cell_id in self._runs:
+            self._runs[cell_id] = replace(self._runs[cell_id], source=None)
 
     def observe(self, cells: Iterable[Cell]) -> None:
         """Take note of runs that somebody else has made, told by execution counts that we have not given."""
@@ -115,10 +122,23 @@ class History:
             self._runs[cell_id] = Ran(signature, source, reads, outcome, execution_count, self._order, self._generation)
             _keep_latest(self._runs, cell_id)
 
-    def lost(self, cell_id: str, source: str, execution_count: int | None) -> None:
-        """A cell ran when the kernel ended."""
-        self.version += 1
-        self._runs[cell_id] = Ran("", source, {}, "unknown", execution_count, 0, -1)
+    def died(self, cell_id: str, source: str, execution_count: int | None) -> None:
+        """The kernel ended while a cell ran."""
+        self._lost(cell_id, source, execution_count, died=True)
+
+    def cell_of_count(self, execution_count: int) -> str | None:
+        """Id of the cell that ran under that count of the kernel of now, if that was its last run."""
+        runs = ((cell_id, run) for cell_id, run in reversed(self._runs.items()) if run.generation == self._generation)
+        return next((cell_id for cell_id, run in runs if run.execution_count == execution_count), None)
+
+    def unmade(self, name: str, cells: Sequence[Cell]) -> str | None:
+        """Id of the last of these cells that sets a name and has not run in this kernel; None where one has set it."""
+        setting = [cell.id for cell in cells if cell.cell_type == "code" and name in names_of(cell.source).sets]
+        runs = {cell_id: self._runs[cell_id] for cell_id in setting if cell_id in self._runs}
+        here = {cell_id: run.outcome for cell_id, run in runs.items() if run.generation == self._generation}
+        if "ok" in here.values():
+            return None
+        return next((cell_id for cell_id in reversed(setting) if cell_id not in here), None)
 
     def restarted(self) -> None:
         """The kernel's process is a new one."""
@@ -200,6 +220,11 @@ class History:
                 missing.add(last.cell)
         return missing - wanted
 
+    def _lost(self, cell_id: str, source: str, execution_count: int | None, *, died: bool = False) -> None:
+        """A cell ran in a kernel that is gone."""
+        self.version += 1
+        self._runs[cell_id] = Ran("", source, {}, "unknown", execution_count, 0, -1, died)
+
     def _standing(self, step: Step, name_of: Callable[[str], str]) -> Standing:
         """Of a cell whose turn it is in the run from the top."""
         run = self._runs[step.cell.id]
@@ -215,10 +240,12 @@ class History:
         if cell.running:
             return Standing("running")
         run = self._runs.get(cell.id)
-        if run is None or cell.execution_count is None:
+        if run is None or (cell.execution_count is None and not run.died):
             return Standing("not run")
-        if run.source != cell.source and code_of(run.source) != code_of(cell.source):
+        if run.source is None or (run.source != cell.source and code_of(run.source) != code_of(cell.source)):
             return Standing("stale", "edited since it ran")
+        if run.died:
+            return Standing("died")
         if run.generation != self._generation:
             return Standing("stale", "ran before the kernel started")
         return Standing("stale", "was stopped") if run.outcome == "unknown" else None

@@ -68,7 +68,10 @@ def _runs(cells: Sequence[Cell], standings: Mapping[str, Standing], name_of: Cal
     highest = 0
     above = ""
     for cell in code:
-        count = cell.execution_count
+        count, standing = cell.execution_count, standings.get(cell.id)
+        if standing is not None and standing.state == "died":
+            yield Finding(cell.id, "wrong", "failing", "was running when the kernel ended")
+            continue
         if count is None:
             if ran or cell.outputs:
                 said = "has outputs, but no execution count" if cell.outputs else "was never run"
@@ -80,7 +83,6 @@ def _runs(cells: Sequence[Cell], standings: Mapping[str, Standing], name_of: Cal
             yield Finding(cell.id, "risky", "order", f"has the same execution count [{count}] as {name_of(above)}")
         if count > highest:
             highest, above = count, cell.id
-        standing = standings.get(cell.id)
         if standing is not None and standing.state == "stale" and standing.why != "ran before the kernel started":
             yield Finding(cell.id, "wrong", "stale", f"is stale: {standing.why}")
 

@@ -219,10 +219,9 @@ def _lines(value: Any) -> Any:
         )
     if _is(value, "numpy", "ndarray"):
         flat = value.flat[: _ITEMS * 2]
-        return [f"{value.nbytes / 1e6:.1f} MB", "first: " + ", ".join(_cell(each) for each in flat.tolist())]
+        return [_memory(value.nbytes), "first: " + ", ".join(_cell(each) for each in flat.tolist())]
     if _is(value, "torch", "Tensor"):
-        size = value.nelement() * value.element_size() / 1e6
-        return [f"{size:.1f} MB", _preview(value, 0)]
+        return [_memory(value.nelement() * value.element_size()), _preview(value, 0)]
     if _is(value, "torch", "Module"):
         return _module(value)
     if _is(value, "sklearn", "BaseEstimator"):
@@ -259,8 +258,9 @@ def _frame(frame: Any) -> Any:
     rows, columns = frame.shape
     step = -(-rows // _SAMPLE) if rows else 1
     sample = frame.iloc[::step] if step > 1 else frame
-    note = f"; nulls and ranges of a sample only, one row in {step}" if step > 1 else ""
-    lines = [f"{frame.memory_usage(index=False).sum() / 1e6:.1f} MB without the contents of objects{note}"]
+    note = " without the contents of objects" if "O" in [kind.kind for kind in frame.dtypes] else ""
+    note += f"; nulls and ranges of a sample only, one row in {step}" if step > 1 else ""
+    lines = [_memory(frame.memory_usage(index=False).sum()) + note]
     for at in range(min(columns, _COLUMNS)):
         column = sample.iloc[:, at]
         nulls = int(column.isna().sum())
@@ -273,6 +273,11 @@ def _frame(frame: Any) -> Any:
     index = [_cell(each) for each in head.index.tolist()]
     titles = ["", *(_text(each) for each in head.columns)]
     return lines + _table(titles, [[index[at], *body[at]] for at in range(len(body))])
+
+
+def _memory(size: Any) -> str:
+    unit, least = ("MB", 1e6) if size >= 1e6 else ("kB", 1e3) if size >= 1e3 else ("B", 1)
+    return f"{size / least:.0f} {unit}" if least == 1 else f"{size / least:.1f} {unit}"
 
 
 def _range(column: Any) -> Any:

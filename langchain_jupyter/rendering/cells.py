@@ -11,6 +11,7 @@ from langchain_jupyter.rendering.fences import fenced, printable
 from langchain_jupyter.rendering.parts import Drawing, Part, length, more, parts_of, records
 from langchain_jupyter.rendering.references import Kept, References, matcher
 from langchain_jupyter.rendering.render import Blocks, Rendered, content_of
+from langchain_jupyter.rendering.tracebacks import own_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,8 @@ def render_cell(
         states: Where the cells stand.
     """
     first = f"{_title(cell, handle, states)} · cell {position} of {total}"[: limits.per_call]
-    drawing = Drawing(limits, references)
-    sheet = _sheet(cell, first, limits.per_call, drawing, references, cell_of, states=states)
+    drawing, named = Drawing(limits, references), own_first(cell.execution_count, handle, cell_of)
+    sheet = _sheet(cell, first, limits.per_call, drawing, references, named, states=states)
     return Rendered(content_of(sheet.blocks), sheet.facts, (cell.id,) if sheet.whole else ())
 
 
@@ -95,8 +96,9 @@ def render_cells(
     room = budget
     for position in wanted[: limit or None]:
         cell = cells[position]
-        title = f"{position} {_title(cell, handle_of(cell.id), states)}"[:budget]
-        sheet = _sheet(cell, title, budget, drawing, references, cell_of, outputs=outputs, states=states)
+        handle = handle_of(cell.id)
+        title, named = f"{position} {_title(cell, handle, states)}", own_first(cell.execution_count, handle, cell_of)
+        sheet = _sheet(cell, title[:budget], budget, drawing, references, named, outputs=outputs, states=states)
         room -= length(sheet.blocks)
         if sheets and room < 0:
             break

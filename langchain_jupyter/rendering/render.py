@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_jupyter.analysis.hints import hint_of
+from langchain_jupyter.analysis.hints import Unmade, hint_of
 from langchain_jupyter.rendering.fences import one_line, printable
 from langchain_jupyter.rendering.parts import Drawing, parts_of, records
+from langchain_jupyter.rendering.tracebacks import own_first
 
 if TYPE_CHECKING:
     from langchain_jupyter.models import Execution
@@ -35,7 +36,13 @@ class Rendered:
 
 
 def render_execution(
-    execution: Execution, *, handle: str, limits: OutputLimits, references: References, cell_of: CellOf
+    execution: Execution,
+    *,
+    handle: str,
+    limits: OutputLimits,
+    references: References,
+    cell_of: CellOf,
+    unmade: Unmade = lambda name: "",
 ) -> Rendered:
     """A line about how it went, then its outputs.
 
@@ -45,14 +52,16 @@ def render_execution(
         limits: Bounds of the result.
         references: Keeps what is cut.
         cell_of: Names the cells of a traceback.
+        unmade: Finds the cell that would have set a name.
     """
     first = first_line(execution, handle)[: limits.per_call]
+    cell_of = own_first(execution.execution_count, handle, cell_of)
     parts = parts_of(execution.outputs, cell_of)
     error = execution.error
     if error is not None and not any(part.last for part in parts):
         output = {"output_type": "error", "ename": error.name, "evalue": error.value, "traceback": error.traceback}
         parts += [part for part in parts_of([*execution.outputs, output], cell_of) if part.last]
-    hint = hint_of(error) if error is not None else ""
+    hint = hint_of(error, unmade) if error is not None else ""
     room = limits.per_call - len(first) - 1
     last: Blocks = [f"[{hint}]"] if hint and len(hint) < room // 2 else []
     body = Drawing(limits, references).draw(parts, _owner(execution), room - sum(len(str(each)) + 1 for each in last))
@@ -60,7 +69,7 @@ def render_execution(
         "status": execution.status,
         "execution": execution.ref,
         "cell": execution.cell_id,
-        "execution_count": execution.execution_count,
+        "execution_count": None if execution.cell_id is None else execution.execution_count,
         "duration": execution.duration,
         "error": {"name": error.name[:200], "value": error.value[:2_000]} if error else None,
         "outputs": records(execution.outputs, parts),
@@ -72,7 +81,8 @@ def render_execution(
 def first_line(execution: Execution, handle: str) -> str:
     """`a1b2 ok 1.2s [8]`: handle, status, duration, execution count, and what else has to be known at once."""
     head = f"{handle} {execution.status} {seconds(execution.duration)}"
-    count = "" if execution.execution_count is None else f" [{execution.execution_count}]"
+    counted = execution.cell_id is not None and execution.execution_count is not None
+    count = f" [{execution.execution_count}]" if counted else ""
     match execution.status:
         case "error":
             error = execution.error

@@ -11,6 +11,7 @@ from langchain_jupyter.rendering.render import Rendered, content_of, first_line,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from langchain_jupyter.analysis.hints import Unmade
     from langchain_jupyter.models import BatchState, CellOutcome, Execution
     from langchain_jupyter.rendering.references import References
     from langchain_jupyter.rendering.tracebacks import CellOf
@@ -28,6 +29,7 @@ def render_batch(
     limits: OutputLimits,
     references: References,
     cell_of: CellOf,
+    unmade: Unmade = lambda name: "",
 ) -> Rendered:
     """How it went in one line, a line per cell, then the outputs of the cell that it stopped at, or of the last one.
 
@@ -37,6 +39,7 @@ def render_batch(
         limits: Bounds of the result; the lines take at most half of the characters.
         references: Keeps what is cut.
         cell_of: Names the cells of a traceback.
+        unmade: Finds the cell that would have set a name.
     """
     head = _head(batch, handle_of)[: limits.per_call]
     lines = _lines(batch, handle_of, limits.per_call // _SHARE)
@@ -57,6 +60,7 @@ def render_batch(
         limits=replace(limits, per_call=room, per_output=min(limits.per_output, room)),
         references=references,
         cell_of=cell_of,
+        unmade=unmade,
     )
     blocks: list[str | dict[str, Any]] = [
         str(block["text"]) if block["type"] == "text" else block for block in shown.content
@@ -75,7 +79,8 @@ def _head(batch: BatchState, handle_of: Callable[[str], str]) -> str:
         wait = f'wait_for_execution("{batch.ref}") or interrupt_kernel()'
         done = f"{len(batch.outcomes)} of {total} cells done{_now(batch, handle_of)}"
         return f"{first} execution {batch.ref}: {done} · {wait}"
-    said = f"{first}: {ran} of {total} {'cell' if total == 1 else 'cells'} ran"
+    counted = f"{ran} of {total} {'cell' if total == 1 else 'cells'} ran"
+    said = f"{first}: {counted if total else 'there was nothing to run'}"
     if batch.restarted:
         said += " in a new kernel"
         changed = sum(bool(outcome.note) and outcome.execution is not None for outcome in batch.outcomes)

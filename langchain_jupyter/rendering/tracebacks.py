@@ -12,6 +12,9 @@ from langchain_jupyter.rendering.fences import printable
 CellOf = Callable[[int], "str | None"]
 """Execution count -> handle of the cell that had it at its last run; None if no cell has."""
 
+SCRATCH = "scratch"
+"""In place of the handle of a cell: code that stands in none."""
+
 _HEAD = re.compile(r"(?:-{20,}|\S+ +Traceback \(most recent call last\):?)\s*")
 _CELL = re.compile(r"\s*(?:Cell |Input )In ?\[(\d+)\](?:, line (\d+))?(?:, in (?!<cell line)([^\n]+))?[^\n]*")
 _FILE = re.compile(r"\s*File ([^\n]+?):(\d+)(?:, in ([^\n]+))?\s*(?:\n|$)")
@@ -53,6 +56,11 @@ def condense(traceback: Sequence[str], cell_of: CellOf) -> tuple[str, bool]:
     return "\n".join(line for kind, group in groups for line in _lines(kind, group)), folded
 
 
+def own_first(execution_count: int | None, handle: str, cell_of: CellOf) -> CellOf:
+    """Names the cell whose run it is by its own count: cells that ran before a restart may have that count as well."""
+    return lambda count: handle if count == execution_count else cell_of(count)
+
+
 def _frame(part: str, cell_of: CellOf) -> _Frame:
     if cell := _CELL.match(part):
         return _in_cell(part, cell, cell_of)
@@ -69,7 +77,7 @@ def _in_cell(part: str, cell: re.Match[str], cell_of: CellOf) -> _Frame:
     arrow = _ARROW.search(part)
     line = line or (arrow[1] if arrow else "?")
     handle = cell_of(int(count)) if len(count) < 10 else None
-    name = f"cell {handle}" if handle else f"In[{count}]"
+    name = handle if handle == SCRATCH else f"cell {handle}" if handle else f"In[{count}]"
     return _Frame(f"{name}, line {line}{_where(function)}{_code(part) if arrow else part[cell.end() :].rstrip()}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.models import Cell, Execution
-from langchain_jupyter.sessions.executions import mark_of, past_execution
+from langchain_jupyter.sessions.marks import mark_of, past_execution
 
 _LOOK = 0.1
 _LAST_WORD = 2.0

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from langchain_jupyter.documents.notebook import METADATA_KEY
 from langchain_jupyter.errors import ExecutionNotFound
 from langchain_jupyter.kernels.kernel import Message
-from langchain_jupyter.models import Cell, ErrorInfo, Execution, Status
+from langchain_jupyter.models import ErrorInfo, Execution, Status
 from langchain_jupyter.outputs import OutputChange, Outputs
 from langchain_jupyter.settings import OutputLimits
 
@@ -163,7 +162,8 @@ class Run:
             self.note = f"{self.note} {note}".strip()
 
     def _take_reply(self, content: Mapping[str, Any]) -> None:
-        self.execution_count = content.get("execution_count") or self.execution_count
+        if self.cell_id is not None or self.execution_count is None:  # ipykernel gives scratch code the count before
+            self.execution_count = content.get("execution_count") or self.execution_count
         if content["status"] == "ok":
             self.status = "ok"
         elif content["status"] == "error":
@@ -291,32 +291,3 @@ class Results:
         late = [key for key, (number, _) in self._kept.items() if key.startswith(family) and number > made]
         for key in late:
             del self._kept[key]
-
-
-def mark_of(cell: Cell) -> Mapping[str, Any]:
-    """What a cell tells of its last run: `key`, `status`, `execution`, `receipt`; empty if nothing."""
-    mark = cell.metadata.get(METADATA_KEY)
-    return mark if isinstance(mark, Mapping) else {}
-
-
-def receipt_of(cell: Cell) -> Mapping[str, str]:
-    """What takes up the run that an earlier process has left in that cell; empty if there is none."""
-    mark = mark_of(cell)
-    return mark.get("receipt") or {} if mark.get("status") == "running" else {}
-
-
-def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:
-    """The execution of an earlier process, as the cell tells it."""
-    error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
-    ended = mark.get("status") != "running"
-    return Execution(
-        ref="",
-        cell_id=cell.id,
-        status=mark["status"] if ended else "died",
-        execution_count=cell.execution_count,
-        outputs=cell.outputs,
-        error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
-        note="It ran before this process started and was not run again."
-        if ended
-        else "our process ended while it ran, and the kernel with it. It was not run again.",
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
@@ -15,8 +14,10 @@ from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, truncated
 from langchain_jupyter.models import Cell, Execution
+from langchain_jupyter.sessions import marks
 from langchain_jupyter.sessions.displays import EarlierDisplays
-from langchain_jupyter.sessions.executions import Executions, Listener, Run, mark_of, receipt_of
+from langchain_jupyter.sessions.executions import Executions, Listener, Run
+from langchain_jupyter.sessions.marks import digest, mark_of, receipt_of
 from langchain_jupyter.sessions.turn import Turn
 from langchain_jupyter.sessions.writer import OutputWriter
 
@@ -113,10 +114,8 @@ class Runner:
         """Start a run in a task of its own; it has the turn until the kernel is idle again."""
         run = self._executions.begin(cell_id, key)
         if cell_id is not None and key:
-            mark: dict[str, Any] = {"key": digest(key), "status": "running", "execution": run.ref}
-            if isinstance(self._kernel, Recallable):
-                mark["receipt"] = dict(self._kernel.receipt())
-            self._document.set_metadata(cell_id, METADATA_KEY, mark)
+            receipt = self._kernel.receipt() if isinstance(self._kernel, Recallable) else {}
+            self._document.set_metadata(cell_id, METADATA_KEY, marks.begun(digest(key), run.ref, receipt))
         if cell_id is not None:
             self._name_kernel()
         if listener is not None:
@@ -233,7 +232,7 @@ class Runner:
                 if told := await writer.told():
                     run.status = told["status"]
                 else:  # a run of ours that was cut off goes on, and another process may take it up
-                    writer.end("" if self._shared and cut_off and begun is None else mark)
+                    writer.end("" if self._shared and cut_off and begun is None else mark, code)
                 self._displays.learn(run)
                 self._remember(run, code)
             finally:
@@ -300,15 +299,10 @@ class Runner:
     def _remember(self, run: Run, code: str) -> None:
         if run.status == "died":
             if run.cell_id is not None:
-                self._history.lost(run.cell_id, code, run.execution_count)
+                self._history.died(run.cell_id, code, run.execution_count)
             return
         outcome: Outcome = run.status if run.status in ("ok", "error") else "unknown"
         self._history.ran(run.cell_id, code, outcome, run.execution_count)
-
-
-def digest(key: str) -> str:
-    """What a cell's metadata tell of the key of a tool call."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def _retrieve(task: asyncio.Future[Any]) -> None:

@@ -18,17 +18,10 @@ from langchain_jupyter.models import Cell, CellType, Execution, NotebookInfo, St
 from langchain_jupyter.rendering.references import References
 from langchain_jupyter.sessions.batches import Batches
 from langchain_jupyter.sessions.elsewhere import cell_of, follow
-from langchain_jupyter.sessions.executions import (
-    Executions,
-    Listener,
-    Results,
-    Run,
-    mark_of,
-    past_execution,
-    receipt_of,
-)
+from langchain_jupyter.sessions.executions import Executions, Listener, Results, Run
 from langchain_jupyter.sessions.inspection import inspect
-from langchain_jupyter.sessions.runner import Runner, digest
+from langchain_jupyter.sessions.marks import digest, has_died, is_edited, mark_of, past_execution, receipt_of
+from langchain_jupyter.sessions.runner import Runner
 from langchain_jupyter.sessions.sight import Sight, Sights
 from langchain_jupyter.settings import OutputLimits
 
@@ -91,6 +84,11 @@ class NotebookSession:
         """
         self.document = await self.store.open()
         self._history.adopt(self.document.cells(), alive=False)
+        for cell in self.document.cells():
+            if is_edited(cell):
+                self._history.edited(cell.id)
+            elif has_died(cell):
+                self._history.died(cell.id, cell.source, None)
         self.kernel.prefer(str(self.document.metadata.get("kernelspec", {}).get("name", "")))
         self._runner = Runner(
             self.document,
@@ -185,11 +183,16 @@ class NotebookSession:
         self._to_tell[caller] = f"{self._to_tell.get(caller, '')} {text}".lstrip()
 
     def cell_of_count(self, execution_count: int) -> str | None:
-        """Handle of the cell that ran as `In[execution_count]` last."""
-        for cell_id in self.document.ids:
-            if self.document.snapshot(cell_id).get("execution_count") == execution_count:
-                return self.document.handle(cell_id)
-        return None
+        """Handle of the cell that ran as `In[execution_count]`: in this kernel, or else the only one that says so."""
+        if (ran := self._history.cell_of_count(execution_count)) is not None:
+            return self.document.handle(ran) if ran in self.document else None
+        saved = [cell.id for cell in self.document.cells() if cell.execution_count == execution_count]
+        return self.document.handle(saved[0]) if len(saved) == 1 else None
+
+    def unmade(self, name: str) -> str:
+        """Handle of the cell that sets a name and has not run in this kernel; "" if there is none."""
+        found = self._history.unmade(name, list(self.document.cells())) if self.python else None
+        return "" if found is None else self.document.handle(found)
 
     # -- editing ------------------------------------------------------------------------------------------------
 
@@ -265,7 +268,7 @@ class NotebookSession:
         sight.check(self.document, cell_id)
         cell = self.document.cell(cell_id)
         self.document.delete(cell_id)
-        sight.moved(self.document, order)
+        sight.deleted(self.document, order)
         return cell
 
     # -- running ------------------------------------------------------------------------------------------------

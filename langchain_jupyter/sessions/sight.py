@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from langchain_jupyter.documents.notebook import NotebookDocument
@@ -41,6 +41,8 @@ class Sight:
         self.generation = generation
         self._sources: dict[str, str] = {}
         self._order: int | None = None
+        self._turn = ""
+        self._turn_ids: Sequence[str] = ()
         self._looked: dict[str, tuple[int, int, int]] = {}
 
     def copy(self) -> Sight:
@@ -66,6 +68,15 @@ class Sight:
         """The caller itself changed the order, which was `before`."""
         if self._order == before:
             self._order = document.order
+
+    def deleted(self, document: NotebookDocument, before: int) -> None:
+        """The caller itself deleted a cell; the order was `before`.
+
+        Where turns are not known, the next call may have been made before this one was answered, with positions that
+        are no longer right: the caller is shown the order first.
+        """
+        if self._turn:
+            self.moved(document, before)
 
     def unseen(self, execution: Execution) -> Execution:
         """The execution with what came since this caller last looked at it, which is now."""
@@ -108,14 +119,22 @@ class Sight:
             f"It is now:\n{shown[0] if shown else '(too long to be shown; read_cell shows it)'}\n"
         )
 
-    def resolve(self, document: NotebookDocument, text: str) -> str:
+    def resolve(self, document: NotebookDocument, text: str, *, turn: str = "") -> str:
         """The id of the cell that `text` means: a handle, a position (`3`, `#3`) or an execution count (`[12]`).
+
+        Args:
+            document: Where the cell is.
+            text: As the caller gave it.
+            turn: Names the turn of a model that makes the call. All calls of one turn mean the positions that there
+                were before the first of them, for that is what the model saw.
 
         Raises:
             CellNotFound: No cell, never a fallback to another one.
             CellAmbiguous: Several cells.
             OrderChanged: A position, but the cells have moved since this caller saw them.
         """
+        if turn != self._turn:
+            self._turn, self._turn_ids = turn, tuple(document.ids) if turn else ()
         text = text.strip()
         if text in document:
             return text
@@ -130,9 +149,12 @@ class Sight:
             around = lines_around(document, position)
             self.saw_order(document)
             raise OrderChanged(f"The cells have moved since you last saw their order. Now:\n{around}\n")
-        if position >= len(document):
-            raise CellNotFound(f"There is no cell at position {position}; there are {len(document)} cells.")
-        return document.ids[position]
+        ids = self._turn_ids if self._turn else document.ids
+        if position >= len(ids):
+            raise CellNotFound(f"There is no cell at position {position}; there are {len(ids)} cells.")
+        if ids[position] not in document:
+            raise CellNotFound(f"The cell at position {position} was deleted by a call before this one.")
+        return ids[position]
 
 
 class Sights:

@@ -8,8 +8,10 @@ from typing import Any
 
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import NotKept
+from langchain_jupyter.sessions import marks
 from langchain_jupyter.sessions.displays import EarlierDisplays
-from langchain_jupyter.sessions.executions import Run, mark_of
+from langchain_jupyter.sessions.executions import Run
+from langchain_jupyter.sessions.marks import mark_of
 
 _FLUSH_INTERVAL = 0.05
 _PACE = 1_000_000
@@ -71,8 +73,13 @@ class OutputWriter:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(loop.time() + _FLUSH_INTERVAL, self._not_before), self._flush)
 
-    def end(self, key: str) -> None:
-        """Write the rest, and journal the whole; `key` marks which tool call it was, empty for none."""
+    def end(self, key: str, source: str) -> None:
+        """Write the rest, and journal the whole.
+
+        Args:
+            key: Marks which tool call it was; empty for none.
+            source: What ran.
+        """
         self._run.outputs.finish()
         cell_id = self._cell_id
         if self._listening and cell_id:
@@ -86,7 +93,8 @@ class OutputWriter:
         try:
             self._document.end_run(cell_id, self._run.execution_count, self._before)
             if key:
-                mark = {"key": key, "status": self._run.status, "execution": self._run.ref}
+                outputs = self._document.cell(cell_id).outputs
+                mark = marks.ended(key, self._run.ref, self._run.status, source, outputs)
                 self._document.set_metadata(cell_id, METADATA_KEY, mark)
         except NotKept as error:
             self._run.note = f"The outputs are not kept on disk yet: {error.message}"

@@ -16,6 +16,7 @@ from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import family_of
 from langchain_jupyter.settings import OutputLimits
 from langchain_jupyter.tools.events import output_event, progress_event
+from langchain_jupyter.tools.order import turn_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ class Call:
         return str(getattr(getattr(self.runtime, "execution_info", None), "checkpoint_id", ""))
 
     @property
+    def turn(self) -> str:
+        """The model's message that makes the call; "" outside of a graph."""
+        return turn_of(getattr(self.runtime, "state", None), self.tool_call_id, ())[0]
+
+    @property
     def asks(self) -> bool:
         """Whether input() in a cell reaches a person."""
         return isinstance(self.person, Person)
@@ -68,7 +74,7 @@ class Call:
             CellNotFound, CellAmbiguous, OrderChanged: It means no cell, or not one.
         """
         document, sight = self.session.document, self.session.sight(self.caller)
-        return self.once(f"cell {text}", lambda: sight.resolve(document, text))
+        return self.once(f"cell {text}", lambda: sight.resolve(document, text, turn=self.turn))
 
     @property
     def language(self) -> str:

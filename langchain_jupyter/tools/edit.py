@@ -72,7 +72,9 @@ class AppendMarkdownCell(JupyterTool):
 
     async def _call(self, call: Call, **arguments: Any) -> Rendered:
         cell = call.session.insert("markdown", arguments["source"], caller=call.caller, key=call.key)
-        return _placed(call, cell, "added")
+        position = call.session.document.index(cell.id)
+        text = f"{call.session.document.handle(cell.id)} added at {position}, the end"
+        return answer(text, {"status": "ok", "cell": cell.id, "position": position})
 
 
 class InsertMarkdownCell(JupyterTool):

@@ -44,7 +44,7 @@ class Order:
             tool_call_id: Of the call; where no message makes it, nothing is waited for.
             names: Of the tools whose calls count.
         """
-        turn, earlier = _turn_of(state, tool_call_id, names)
+        turn, earlier = turn_of(state, tool_call_id, names)
         if not turn:
             yield
             return
@@ -76,13 +76,19 @@ class Order:
         await place.over.wait()
 
 
-def _turn_of(state: Any, tool_call_id: str, names: Collection[str]) -> tuple[str, Sequence[str]]:
-    """The id of the message that makes a call, and of the calls in it that come before; empty if there is none."""
+def turn_of(state: Any, tool_call_id: str, names: Collection[str]) -> tuple[str, Sequence[str]]:
+    """The id of the message that makes a call, and those of the calls in it that come before; empty if there is none.
+
+    Args:
+        state: Of the graph, with its messages.
+        tool_call_id: Of the call.
+        names: Of the tools whose calls count.
+    """
     messages = state.get("messages") if isinstance(state, Mapping) else getattr(state, "messages", state)
     for message in reversed(messages if isinstance(messages, list) else []):
         calls = getattr(message, "tool_calls", None) or ()
         ids = [call["id"] for call in calls]
         if tool_call_id in ids:
             before = calls[: ids.index(tool_call_id)]
-            return message.id or "?", [call["id"] for call in before if call["name"] in names]
+            return message.id or " ".join(ids), [call["id"] for call in before if call["name"] in names]
     return "", ()

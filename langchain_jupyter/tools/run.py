@@ -11,6 +11,7 @@ from langchain_jupyter.human import Act, Person
 from langchain_jupyter.models import BatchState, Execution
 from langchain_jupyter.rendering.render import Rendered, render_execution
 from langchain_jupyter.rendering.tally import render_batch
+from langchain_jupyter.rendering.tracebacks import SCRATCH
 from langchain_jupyter.sessions.batches import Batch, cells_of
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.tools.arguments import ToolArgs
@@ -247,7 +248,7 @@ def _still_stale(session: NotebookSession) -> str:
 def rendered_run(call: Call, execution: Execution) -> Rendered:
     """An execution as the model sees it."""
     session, cell_id = call.session, execution.cell_id
-    handle = "scratch" if cell_id is None else session.document.handle(cell_id)
+    handle = SCRATCH if cell_id is None else session.document.handle(cell_id)
     session.sight(call.caller).looked(execution)
     return render_execution(
         execution,
@@ -255,6 +256,7 @@ def rendered_run(call: Call, execution: Execution) -> Rendered:
         limits=call.limits,
         references=session.references,
         cell_of=session.cell_of_count,
+        unmade=session.unmade,
     )
 
 
@@ -266,4 +268,5 @@ def rendered_batch(call: Call, batch: BatchState) -> Rendered:
         limits=call.limits,
         references=call.session.references,
         cell_of=call.session.cell_of_count,
+        unmade=call.session.unmade,
     )

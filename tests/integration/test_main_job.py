@@ -59,6 +59,19 @@ def test_a_cell_that_raises_is_a_result(bench: Bench) -> None:
     assert " error " in line_one(message)
 
 
+def test_after_a_restart_frames_and_missing_names_are_told_by_the_right_cells(bench: Bench) -> None:
+    setting = bench.run("nowhere_else = 1")
+    bench("restart_kernel")
+    failed = bench.run("1 + nowhere_else")  # again [1], as a cell of the old kernel
+    scratch = bench("run_code", code="1/0")
+
+    ours, theirs = (line_one(message).partition(" ")[0] for message in (failed, setting))
+    assert f"cell {ours}, line 1" in failed.text
+    assert f"nowhere_else is set in {theirs}, which has not run since the kernel started." in failed.text
+    assert "\nscratch, line 1" in scratch.text
+    assert "[" not in line_one(scratch)
+
+
 def test_input_fails_at_once_and_the_next_cell_works(bench: Bench) -> None:
     started = time.monotonic()
     asked = bench.run("input('name? ')")

@@ -30,6 +30,20 @@ def test_a_missing_module_is_told_with_what_installs_it(name: str, value: str, i
     assert (install in hint) if install else not hint
 
 
+def test_a_name_that_an_earlier_kernel_had_is_told_with_the_cell_that_sets_it() -> None:
+    def unmade(name: str) -> str:
+        return "a1b2" if name == "df" else ""
+
+    hint = hint_of(ErrorInfo("NameError", "name 'df' is not defined"), unmade)
+
+    assert hint == "df is set in a1b2, which has not run since the kernel started."
+    assert not hint_of(ErrorInfo("NameError", "name 'nope' is not defined"), unmade)
+
+
+def test_code_that_asks_where_nobody_can_answer_is_told_what_to_do() -> None:
+    assert "Write the value into the code" in hint_of(ErrorInfo("StdinNotImplementedError", "raw_input was called"))
+
+
 @pytest.mark.parametrize(
     ("status", "before", "after", "said"),
     [

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 
+from langchain_jupyter import JupyterToolkit
+from langchain_jupyter.backends import Backend, LocalDocuments
+from langchain_jupyter.testing import ScriptedKernels, calls, tool_call
 from langchain_jupyter.tools.order import Order
 
 NAMES = ("append", "read")
@@ -71,3 +77,22 @@ async def test_an_id_that_comes_again_in_another_turn_is_another_call() -> None:
 @pytest.mark.parametrize("state", [None, {}, {"messages": []}, [], turn("z")])
 async def test_a_call_that_no_message_makes_waits_for_nothing(state: Any) -> None:
     assert await done(Order(), state, ["a"]) == ["a begins", "a ends"]
+
+
+def test_the_positions_in_one_turn_are_those_that_the_model_saw(tmp_path: Path) -> None:
+    backend = Backend(LocalDocuments(tmp_path / "a.ipynb"), ScriptedKernels())
+    with JupyterToolkit(backend=backend) as toolkit:
+        tools = {tool.name: tool for tool in toolkit.get_tools()}
+        for name in "abcde":
+            tools["append_markdown_cell"].invoke({"source": name})
+        graph = StateGraph(MessagesState).add_node("tools", ToolNode(toolkit.get_tools())).add_edge(START, "tools")
+        both = calls(
+            tool_call("delete_cell", cell="1"),
+            tool_call("delete_cell", cell="2"),
+            tool_call("insert_markdown_cell", cell="0", source="first"),
+            tool_call("overwrite_cell_source", cell="4", source="E"),
+        )
+        graph.compile().invoke({"messages": [both]})
+        outline = str(tools["read_all_cells"].invoke({})[0]["text"])
+
+    assert [line for line in outline.splitlines() if len(line) == 1 or line == "first"] == ["first", "a", "d", "E"]

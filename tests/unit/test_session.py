@@ -371,6 +371,30 @@ async def test_ones_own_insertion_keeps_positions_usable() -> None:
     assert session.sight("a").resolve(session.document, "0") == above.id
 
 
+async def test_a_frame_is_named_after_the_cell_that_ran_in_this_kernel_under_that_count() -> None:
+    session = await opened(ScriptedKernel())
+    document = session.document
+    for cell_id, count in (("aaaa1111", 1), ("bbbb2222", 2), ("cccc3333", 2)):
+        document.insert({**document.new_cell("code", cell_id, cell_id), "execution_count": count})
+
+    saved = session.cell_of_count(1), session.cell_of_count(2)
+    ran = await session.insert_and_run("1", caller="a")
+
+    assert saved == ("aaaa", None)  # two say that they were [2]
+    assert session.cell_of_count(1) == document.handle(str(ran.cell_id))
+
+
+async def test_the_cell_that_would_have_set_a_name_is_found_until_it_has_run() -> None:
+    session = await opened(ScriptedKernel())
+    cell = session.insert("code", "df = 1", caller="a")
+
+    before = session.unmade("df"), session.unmade("nope")
+    await session.run_cell(cell.id, caller="a")
+
+    assert before == (session.document.handle(cell.id), "")
+    assert session.unmade("df") == ""
+
+
 # -- how a run ends ------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,59 @@
 """What callers remember."""
 
+import pytest
+
+from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.errors import CellNotFound, OrderChanged
 from langchain_jupyter.models import Cell
-from langchain_jupyter.sessions.sight import Sights, member_of
+from langchain_jupyter.sessions.sight import Sight, Sights, member_of
+
+
+def seen(*cell_ids: str) -> tuple[NotebookDocument, Sight]:
+    """A notebook, and the memory of a caller who has seen its order."""
+    document = NotebookDocument()
+    for cell_id in cell_ids:
+        document.insert(document.new_cell("code", cell_id, cell_id))
+    sight = Sight(0)
+    sight.saw_order(document)
+    return document, sight
+
+
+def delete(document: NotebookDocument, sight: Sight, cell_id: str) -> None:
+    order = document.order
+    document.delete(cell_id)
+    sight.deleted(document, order)
+
+
+def test_the_positions_of_one_turn_are_those_before_its_first_call() -> None:
+    document, sight = seen("aaaa", "bbbb", "cccc", "dddd")
+
+    delete(document, sight, sight.resolve(document, "1", turn="m1"))
+    also = sight.resolve(document, "2", turn="m1")
+    with pytest.raises(CellNotFound, match="deleted by a call before"):
+        sight.resolve(document, "1", turn="m1")
+    later = sight.resolve(document, "1", turn="m2")
+
+    assert (also, later) == ("cccc", "cccc")
+
+
+def test_where_turns_are_not_known_a_position_after_a_deletion_is_refused_once() -> None:
+    document, sight = seen("aaaa", "bbbb", "cccc")
+
+    delete(document, sight, sight.resolve(document, "0"))
+    with pytest.raises(OrderChanged, match="0 bbbb"):
+        sight.resolve(document, "1")
+
+    assert sight.resolve(document, "1") == "cccc"
+
+
+def test_a_person_who_moves_cells_in_the_middle_of_a_turn_is_noticed() -> None:
+    document, sight = seen("aaaa", "bbbb", "cccc")
+
+    sight.resolve(document, "0", turn="m1")
+    document.move("cccc", place=(None, "aaaa"))
+
+    with pytest.raises(OrderChanged):
+        sight.resolve(document, "1", turn="m1")
 
 
 def test_a_new_session_of_a_client_goes_on_from_what_the_last_one_saw() -> None:

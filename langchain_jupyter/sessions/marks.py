@@ -1,0 +1,88 @@
+"""What a cell tells of the last run that a tool call gave it, in its metadata: the mark. Pure.
+
+It outlives the process that has written it, so that no other runs the cell again for the same call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_jupyter.documents.notebook import METADATA_KEY
+from langchain_jupyter.models import Cell, ErrorInfo, Execution, Output
+
+
+def digest(text: str) -> str:
+    """What a mark tells of a text: the key of a tool call, a source."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def begun(key: str, execution: str, receipt: Mapping[str, str]) -> dict[str, Any]:
+    """The mark of a run that begins.
+
+    Args:
+        key: Digest of the key of the tool call.
+        execution: Reference for wait_for_execution.
+        receipt: What takes it up again in a kernel that outlives our process; empty where none does.
+    """
+    mark: dict[str, Any] = {"key": key, "status": "running", "execution": execution}
+    return {**mark, "receipt": dict(receipt)} if receipt else mark
+
+
+def ended(key: str, execution: str, status: str, source: str, outputs: Sequence[Output]) -> dict[str, Any]:
+    """The mark of a run that is over; the last two tell whether its outputs stand under another source since."""
+    mark = {"key": key, "status": status, "execution": execution}
+    return {**mark, "source": digest(source), "outputs": _fingerprint(outputs)} if outputs else mark
+
+
+def mark_of(cell: Cell) -> Mapping[str, Any]:
+    """The mark: `key`, `status`, `execution`, and what else `begun` and `ended` put in; empty if there is none."""
+    mark = cell.metadata.get(METADATA_KEY)
+    return mark if isinstance(mark, Mapping) else {}
+
+
+def receipt_of(cell: Cell) -> Mapping[str, str]:
+    """What takes up the run that an earlier process has left in that cell; empty if there is none."""
+    mark = mark_of(cell)
+    return mark.get("receipt") or {} if mark.get("status") == "running" else {}
+
+
+def is_edited(cell: Cell) -> bool:
+    """Whether the outputs are those of the marked run, and the source is not.
+
+    Where somebody else has run the cell since, the outputs are theirs and nothing is told of the source.
+    """
+    mark = mark_of(cell)
+    if "outputs" not in mark or mark.get("source") == digest(cell.source):
+        return False
+    return bool(mark["outputs"] == _fingerprint(cell.outputs))
+
+
+def has_died(cell: Cell) -> bool:
+    """Whether the kernel ended in the marked run, alone or with our process, and the cell has not run since."""
+    mark = mark_of(cell)
+    ended = mark.get("status") == "died" or (mark.get("status") == "running" and not receipt_of(cell))
+    return ended and cell.execution_count is None and not cell.running
+
+
+def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:
+    """The execution of an earlier process, as the cell tells it."""
+    error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
+    ended = mark.get("status") != "running"
+    return Execution(
+        ref="",
+        cell_id=cell.id,
+        status=mark["status"] if ended else "died",
+        execution_count=cell.execution_count,
+        outputs=cell.outputs,
+        error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
+        note="It ran before this process started and was not run again."
+        if ended
+        else "our process ended while it ran, and the kernel with it. It was not run again.",
+    )
+
+
+def _fingerprint(outputs: Sequence[Output]) -> str:
+    return digest(json.dumps(outputs, sort_keys=True, default=str))
