@@ -328,7 +328,8 @@ class JupyterToolkit(Closing, BaseToolkit):
             What it came to in each notebook in which something was done since.
 
         Raises:
-            UsageError: A config without thread and checkpoint, or a notebook was closed and opened since.
+            UsageError: A config without thread and checkpoint; a notebook was closed since; or the checkpoint is older
+                than this toolkit, so that what was done since is not remembered. Nothing was changed.
             Busy: A cell is running.
         """
         return self._bridge.run(lambda: self._revert(to))
@@ -359,7 +360,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             thread = ""
         else:
             thread, checkpoint_id = _checkpoint_of(to)
-            moments = {path: self._undo.at(session, thread, checkpoint_id) for path, session in opened.items()}
+            moments = dict(self._undo.at(opened, thread, checkpoint_id))
         done = []
         for path, session in opened.items():
             if moments[path] != moment(session):

@@ -105,11 +105,13 @@ class Journal:
 
     def since(self, mark: int, *, author: str = "") -> Sequence[Edit]:
         """The edits made after the journal had the length `mark` that are kept, by everybody or by one author."""
+        return [edit for edit, _ in self.signed_since(mark, author=author)]
+
+    def signed_since(self, mark: int, *, author: str = "") -> Sequence[tuple[Edit, str]]:
+        """As `since`, each with its author."""
         begin = max(mark - self._first, 0)
-        edits = self._edits[begin:]
-        if not author:
-            return edits
-        return [edit for edit, by in zip(edits, self._authors[begin:], strict=True) if by == author]
+        signed = zip(self._edits[begin:], self._authors[begin:], strict=True)
+        return [(edit, by) for edit, by in signed if author in ("", by)]
 
     def revert(self, document: NotebookDocument, mark: int) -> list[Edit]:
         """Take back what was done since `mark`, newest first; a cell that somebody else changed since is left alone.

@@ -171,3 +171,76 @@ async def test_a_call_that_was_taken_back_is_done_again_when_the_graph_makes_it_
     assert counter.read_text() == "xx"
     assert len(nbformat.read(path, as_version=4).cells) == 4
     assert checkpoint.moments
+
+
+def test_a_checkpoint_of_an_earlier_process_is_refused_and_the_first_of_this_one_works(path: Path) -> None:
+    def turn() -> ScriptedModel:
+        return ScriptedModel([calls(tool_call("append_markdown_cell", source="By the agent")), "Done."])
+
+    saver = InMemorySaver()
+    with JupyterToolkit(path) as toolkit:
+        agent = create_jupyter_agent(turn(), toolkit, checkpointer=saver)
+        agent.invoke({"messages": [("user", "One.")]}, CONFIG)
+        earlier = agent.get_state(CONFIG).config
+
+    with JupyterToolkit(path) as toolkit:
+        agent = create_jupyter_agent(turn(), toolkit, checkpointer=saver)
+        found = cells(toolkit)
+        agent.invoke({"messages": [("user", "Two.")]}, CONFIG)
+        changed = cells(toolkit)
+        with pytest.raises(UsageError, match="older than this toolkit's memory"):
+            toolkit.revert(earlier)
+        refused = cells(toolkit)
+        first = next(s for s in reversed(list(agent.get_state_history(CONFIG))) if s.created_at > _made(agent, earlier))
+        toolkit.revert(first.config)
+
+        assert (len(found), len(changed), refused) == (4, 5, changed)
+        assert cells(toolkit) == found
+
+
+def test_a_thread_goes_back_step_by_step(path: Path) -> None:
+    def change(source: str) -> Any:
+        return calls(tool_call("overwrite_cell_source", cell="a-cell", source=source))
+
+    model = ScriptedModel([change("a = 1"), "One.", change("a = 2"), "Two.", change("a = 3"), "Three."])
+    with JupyterToolkit(path) as toolkit:
+        agent = create_jupyter_agent(model, toolkit, checkpointer=InMemorySaver())
+        turns = []
+        for number in ("one", "two", "three"):
+            agent.invoke({"messages": [("user", number)]}, CONFIG)
+            turns.append(agent.get_state(CONFIG).config)
+        found = []
+        for turn in reversed(turns[:-1]):
+            toolkit.revert(turn)
+            found.append(cells(toolkit)[0][1])
+
+    assert found == ["a = 2", "a = 1"]
+
+
+def test_a_notebook_that_was_closed_since_cannot_be_brought_back_and_none_is(tmp_path: Path) -> None:
+    write = calls(
+        *(tool_call("append_markdown_cell", notebook=name, source="By the agent") for name in ("a.ipynb", "b.ipynb"))
+    )
+    opened = [tool_call("open_notebook", path=name, create=True) for name in ("a.ipynb", "b.ipynb")]
+    with JupyterToolkit(root=tmp_path) as toolkit:
+        agent = create_jupyter_agent(
+            ScriptedModel([calls(*opened), "One.", write, "Two."]), toolkit, checkpointer=InMemorySaver()
+        )
+        agent.invoke({"messages": [("user", "One.")]}, CONFIG)
+        turn = agent.get_state(CONFIG).config
+        agent.invoke({"messages": [("user", "Two.")]}, CONFIG)
+        toolkit.bridge.run(lambda: toolkit.workspace.close_idle(0))
+        use(toolkit, "read_all_cells", notebook="b.ipynb")
+
+        with pytest.raises(UsageError, match=r"Closed since.*a\.ipynb"):
+            toolkit.revert(turn)
+        use(toolkit, "read_all_cells", notebook="a.ipynb")
+        with pytest.raises(UsageError, match="opened again"):
+            toolkit.revert(turn)
+
+        assert "By the agent" in use(toolkit, "read_all_cells", notebook="b.ipynb")
+
+
+def _made(agent: Any, config: Any) -> str:
+    """When a checkpoint was made."""
+    return str(agent.get_state(config).created_at)
