@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -35,15 +35,44 @@ from langchain_jupyter.toolkit import JupyterToolkit
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+_AGENTS, _CLIENTS, _LOOK = "Agents", "MCP clients", "Look, and set up"
+
+# What the help of a command ends with, by its path.
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "demo": ["langchain-jupyter demo --report report.html", "langchain-jupyter demo --lab"],
+    "run": [
+        'langchain-jupyter run "Plot sales by month" -n analysis.ipynb -m anthropic:claude-sonnet-4-5',
+        'langchain-jupyter run "Review it" -n analysis.ipynb -m anthropic:claude-sonnet-4-5 --prompt code_review',
+    ],
+    "lab": ["langchain-jupyter lab --notebook analysis.ipynb"],
+    "serve": [
+        "langchain-jupyter serve --notebook analysis.ipynb",
+        "langchain-jupyter serve --notebook analysis.ipynb --transport streamable-http",
+        "langchain-jupyter serve --root ~/work --transport streamable-http --port 0",
+    ],
+    "health": ["langchain-jupyter health http://localhost:4040 --watch 30"],
+    "doctor": [
+        "langchain-jupyter doctor --notebook analysis.ipynb --model anthropic:claude-sonnet-4-5",
+        "langchain-jupyter doctor --server-url http://localhost:8888",
+    ],
+    "tools": ["langchain-jupyter tools read_only", "langchain-jupyter tools --json"],
+    "prompts": ["langchain-jupyter prompts data_analysis"],
+    "token set": ["langchain-jupyter token set http://localhost:8888"],
+    "token list": ["langchain-jupyter token list"],
+    "token remove": ["langchain-jupyter token remove http://localhost:8888"],
+}
+
 app = typer.Typer(
     help="LangChain agents in live Jupyter notebooks.",
-    epilog="Something does not work? `langchain-jupyter doctor` says what, and how to mend it.",
+    epilog="New here? `langchain-jupyter demo` shows an agent at work. Something does not work? "
+    "`langchain-jupyter doctor` says what, and how to mend it.",
+    context_settings=_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-token_app = typer.Typer(help="Tokens of Jupyter servers, kept for you.", no_args_is_help=True)
-app.add_typer(token_app, name="token")
+token_app = typer.Typer(help="Tokens of Jupyter servers, kept for you.", context_settings=_HELP, no_args_is_help=True)
 console = Console(highlight=False)
 terminal = Terminal(console)
 
@@ -62,8 +91,21 @@ ReportOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")]
 
 
-def _command(function: Command, name: str = "", *, group: typer.Typer = app) -> Command:
-    """A command of the app, or of a group: its errors are one paragraph, unless --debug asks where they come from."""
+def _command(panel: str, name: str = "", *, group: typer.Typer = app) -> Callable[[Command], Command]:
+    """Makes a command of the app, or of a group, shown in that panel, with its examples."""
+
+    def make(function: Command) -> Command:
+        called = name or function.__name__
+        path = f"token {called}" if group is token_app else called
+        shown = "\n\n".join(["For example:", *EXAMPLES[path]])
+        group.command(called, epilog=shown, rich_help_panel=panel, context_settings=_HELP)(_told(function))
+        return function
+
+    return make
+
+
+def _told(function: Command) -> Callable[..., None]:
+    """The function with the option --debug; its errors are one paragraph, unless that asks where they come from."""
     signature = inspect.signature(function, eval_str=True)
     known = "debug" in signature.parameters
 
@@ -78,8 +120,7 @@ def _command(function: Command, name: str = "", *, group: typer.Typer = app) -> 
         parameters = [*signature.parameters.values(), debug]
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {**get_type_hints(function, include_extras=True), "debug": DebugOption}
-    group.command(name or None)(run)
-    return function
+    return run
 
 
 @app.callback(invoke_without_command=True)
@@ -90,7 +131,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@_command
+@_command(_AGENTS)
 def demo(
     notebook: Annotated[Path | None, typer.Option("--notebook", "-n", help="Where; a new file by default.")] = None,
     model: ModelOption = "",
@@ -98,12 +139,13 @@ def demo(
     report: ReportOption = None,
 ) -> None:
     """Watch an agent analyse a real data set in a new notebook."""
-    from langchain_jupyter.demo import TASK, script
+    from langchain_jupyter.demo import TASK, check_installed, script
     from langchain_jupyter.testing import ScriptedModel
 
     if model:
         console.print(f"The model {escape(model)} does the task.")
     else:
+        check_installed()
         console.print(
             "[bold]Scripted model:[/] this replays a written plan on a real kernel; no language model is asked. "
             "--model provider:name lets one do the task."
@@ -115,7 +157,7 @@ def demo(
     _rendered(path)
 
 
-@_command
+@_command(_AGENTS)
 def run(
     task: Annotated[str, typer.Argument(help="What the agent is to do.")],
     model: ModelOption,
@@ -137,7 +179,7 @@ def run(
         _rendered(notebook)
 
 
-@_command
+@_command(_AGENTS)
 def lab(
     notebook: NotebookOption = Path("notebook.ipynb"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.")] = 0,
@@ -157,7 +199,7 @@ def lab(
             threading.Event().wait()
 
 
-@_command
+@_command(_LOOK)
 def doctor(
     notebook: Annotated[
         str, typer.Option("--notebook", "-n", help="Can it be written? A path, or one on the server.")
@@ -184,7 +226,7 @@ def doctor(
     raise typer.Exit(1 if any(each.state == "problem" for each in found) else 0)
 
 
-@_command
+@_command(_LOOK)
 def tools(
     preset: Annotated[str, typer.Argument(help="notebook, interpreter, read_only or workspace.")] = "notebook",
     as_json: Annotated[bool, typer.Option("--json", help="In OpenAI's form.")] = False,
@@ -200,7 +242,7 @@ def tools(
         console.print(f"[bold]{tool.name}[/] ({', '.join(tool.args)})\n    {escape(tool.description)}")
 
 
-@_command
+@_command(_LOOK)
 def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists them.")] = "") -> None:
     """List the task prompts, or show one with the system prompt."""
     if name:
@@ -210,11 +252,12 @@ def prompts(name: Annotated[str, typer.Argument(help="Show this one; none lists 
         console.print(each)
 
 
-_command(serve)
-_command(health)
-_command(token_commands.keep, "set", group=token_app)
-_command(token_commands.show, "list", group=token_app)
-_command(token_commands.forget, "remove", group=token_app)
+_command(_CLIENTS)(serve)
+_command(_CLIENTS)(health)
+_command("Commands", "set", group=token_app)(token_commands.keep)
+_command("Commands", "list", group=token_app)(token_commands.show)
+_command("Commands", "remove", group=token_app)(token_commands.forget)
+app.add_typer(token_app, name="token", rich_help_panel=_LOOK)
 
 
 @contextmanager

@@ -7,11 +7,18 @@ of Statistics 32, 2004), which ships with scikit-learn.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from langchain_jupyter.errors import MissingExtra
 from langchain_jupyter.testing import Turn, calls, tool_call
+
+# What jupyter-client starts as the Python that runs now.
+_OURS = (sys.executable, "python", "python3", f"python3.{sys.version_info.minor}")
 
 TASK = (
     "Analyse the diabetes study that ships with scikit-learn (load_diabetes): load it, check its quality, plot what "
@@ -75,6 +82,20 @@ weights.plot.barh(title="Ridge: points of progression per standard deviation", f
 plt.tight_layout()
 plt.show()
 print("strongest:", ", ".join(weights.abs().sort_values(ascending=False).index[:3]))"""
+
+
+def check_installed() -> None:
+    """Whether the cells can run; what a kernel in another environment has, it will show itself.
+
+    Raises:
+        MissingExtra: The kernel is of this environment, which lacks what they import.
+    """
+    try:
+        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        return
+    if program in _OURS and not all(find_spec(name) for name in ("matplotlib", "pandas", "sklearn")):
+        raise MissingExtra("demo", "The demo's data set")
 
 
 def script() -> list[Turn]:

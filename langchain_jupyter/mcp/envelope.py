@@ -11,6 +11,7 @@ from typing import Any
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
 _FORM = '{"jsonrpc": "2.0", "id": 1, "method": …, "params": …}'

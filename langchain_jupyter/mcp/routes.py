@@ -231,9 +231,13 @@ class _Mcp:
             await self._transport.main.handle_request(scope, receive, send)
 
     async def _post(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_json(request):
+            await refusal(415, "Send the header Content-Type: application/json.")(scope, receive, send)
+            return
         body = await request.body()
         try:
             message = parse(body)
+            sdk.check_method(message)
         except Flaw as flaw:
             # A request that can be told by its id is answered like any other.
             await JSONResponse(flaw.answer, 400 if flaw.request_id is None else 200)(scope, receive, send)
@@ -256,6 +260,11 @@ class _Mcp:
         if request.headers.get("mcp-session-id") or message.get("method") == "initialize":
             return self._transport.main, scope
         return self._transport.without_session, scope
+
+
+def _is_json(request: Request) -> bool:
+    """As the body must be called: what pages of other sites may send unasked is called otherwise."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -13,9 +13,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, get_args
 
 from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.mcp.envelope import METHOD_NOT_FOUND, Flaw
 from langchain_jupyter.mcp.grammar import compiled_when_used
 
 try:
@@ -59,6 +60,12 @@ _METHODS: Mapping[str, tuple[str, str, str]] = {
     "resources/read": ("ReadResourceRequest", "ReadResourceRequestParams", "ReadResourceResult"),
     "completion/complete": ("CompleteRequest", "CompleteRequestParams", "CompleteResult"),
 }
+
+# What clients can ask for; None where the SDK answers that there is no such method. mcp 1 says something else.
+_KNOWN: frozenset[str] | None = None
+if not _MODERN:
+    _asked = get_args(types.ClientRequest.model_fields["root"].annotation)
+    _KNOWN = frozenset(get_args(each.model_fields["method"].annotation)[0] for each in _asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +142,19 @@ async def serve_stdio(surface: Surface) -> None:
     """Serve one client on stdin and stdout until it closes them."""
     server = build_server(surface)
     async with stdio_server() as (incoming, outgoing):
-        watched = _Watched(incoming, lambda request_id: surface.cancelled("", request_id))
+        watched = _Watched(incoming, outgoing, lambda request_id: surface.cancelled("", request_id))
         await server.run(watched, outgoing, server.create_initialization_options())
+
+
+def check_method(message: Json) -> None:
+    """Whether a request asks for what can be asked for.
+
+    Raises:
+        Flaw: There is no such method in MCP.
+    """
+    method = message.get("method")
+    if method is not None and "id" in message and _KNOWN is not None and method not in _KNOWN:
+        raise Flaw(METHOD_NOT_FOUND, f"There is no method {method[:80]!r}.", message["id"])
 
 
 class HttpTransport:
@@ -281,10 +299,11 @@ def _rpc_error(code: int, message: str) -> Exception:
 
 
 class _Watched:
-    """A stream of messages that tells of cancellations before the SDK acts upon them."""
+    """A stream of messages that tells of cancellations before the SDK acts upon them, and refuses unknown methods."""
 
-    def __init__(self, stream: Any, cancelled: Callable[[str], None]) -> None:
+    def __init__(self, stream: Any, answers: Any, cancelled: Callable[[str], None]) -> None:
         self._stream = stream
+        self._answers = answers
         self._cancelled = cancelled
 
     def __getattr__(self, name: str) -> Any:
@@ -294,12 +313,21 @@ class _Watched:
         return self
 
     async def __anext__(self) -> Any:
-        item = await self._stream.__anext__()
-        message: Any = getattr(item, "message", None)
-        message = getattr(message, "root", message)
-        if getattr(message, "method", None) == "notifications/cancelled":
-            self._cancelled(str((message.params or {}).get("requestId", "")))
-        return item
+        while True:
+            item = await self._stream.__anext__()
+            message: Any = getattr(item, "message", None)
+            message = getattr(message, "root", message)
+            if getattr(message, "method", None) == "notifications/cancelled":
+                self._cancelled(str((message.params or {}).get("requestId", "")))
+            if not hasattr(message, "method") or not hasattr(message, "id"):
+                return item
+            try:
+                check_method({"id": message.id, "method": message.method})
+            except Flaw as flaw:
+                refusal = types.JSONRPCError.model_validate(flaw.answer)
+                await self._answers.send(type(item)(message=types.JSONRPCMessage(refusal)))
+            else:
+                return item
 
     async def __aenter__(self) -> _Watched:
         await self._stream.__aenter__()

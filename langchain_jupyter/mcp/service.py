@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TO_SAVE = 5.0
 _TO_HANG_UP = 1.0
+_BY_HAND = (
+    "Waiting for an MCP client on stdin: clients start this command themselves. For clients that connect to a server "
+    "which runs, give --transport streamable-http. Ctrl-C ends it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,9 @@ async def serve_stdio(server: NotebookServer, *, grace: float) -> None:
     for each in _SIGNALS:
         loop.add_signal_handler(each, stop.set)
     stopped = asyncio.create_task(stop.wait())
+    if sys.stdin.isatty():
+        sys.stderr.write(f"{_BY_HAND}\n")
+        sys.stderr.flush()
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
         server.stopping = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from langchain_jupyter import demo
-from langchain_jupyter.cli import app
+from langchain_jupyter.cli import EXAMPLES, app
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.testing import calls, tool_call
 
@@ -66,6 +67,22 @@ def test_the_help_of_a_command_says_how_to_see_where_an_error_comes_from(command
 
     assert done.exit_code == 0
     assert "--debug" in done.output
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_ends_with_examples_that_can_be_read(command: list[str]) -> None:
+    examples = EXAMPLES[" ".join(command)]
+    done = invoked(*command, "-h")
+    found = get_command(app)
+    for each in command:
+        found = found.commands[each]  # type: ignore[attr-defined]
+
+    assert examples
+    for example in examples:
+        program, *words = shlex.split(example)
+        assert (program, words[: len(command)]) == ("langchain-jupyter", command)
+        assert example in done.stdout
+        found.make_context(command[-1], words[len(command) :])
 
 
 def test_the_help_names_the_doctor() -> None:
@@ -128,6 +145,7 @@ def test_other_commands_say_what_there_is(arguments: tuple[str, ...], cause: str
     [
         ("langchain", ["run", "Do it.", *MODEL], "agents"),
         ("jupyterlab", ["lab"], "lab"),
+        ("sklearn", ["demo"], "demo"),
         ("jwt", ["serve", "--notebook", "a.ipynb", "--transport", "http", "--port", "0"], "mcp"),
     ],
 )

@@ -7,6 +7,8 @@ import datetime
 import http.server
 import ipaddress
 import json
+import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -172,6 +174,7 @@ def test_stdio_ends_in_order_at_a_signal_and_at_the_end_of_input(tmp_path: Path)
     messages = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": "odd", "method": "nope/nope"},
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
     ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
@@ -184,15 +187,33 @@ def test_stdio_ends_in_order_at_a_signal_and_at_the_end_of_input(tmp_path: Path)
             process.stdin.writelines(f"{json.dumps(message)}\n" for message in messages)
             process.stdin.flush()
         for process in (signalled, ended):
-            answers[process] = [json.loads(process.stdout.readline()) for _ in range(2)]
+            answers[process] = [json.loads(process.stdout.readline()) for _ in range(3)]
         signalled.terminate()
         ended.stdin.close()
         assert (signalled.wait(60), ended.wait(60)) == (0, 0)
 
     for process, name in ((signalled, "signal"), (ended, "input")):
-        assert "kept" in text_of(answers[process][1]["result"])
+        refused = {"code": -32601, "message": "There is no method 'nope/nope'."}
+        assert answers[process][1] == {"jsonrpc": "2.0", "id": "odd", "error": refused}
+        assert "kept" in text_of(answers[process][2]["result"])
         cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
         assert cells[0].outputs[0].text == "kept\n"
+
+
+def test_a_person_who_starts_it_by_hand_is_told_that_it_waits_for_a_client(tmp_path: Path) -> None:
+    person, terminal = os.openpty()
+    command = [sys.executable, "-m", "langchain_jupyter.cli", "serve", "--notebook", str(tmp_path / "a.ipynb")]
+    pipes = {"stdin": terminal, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+    os.close(person)
+    os.close(terminal)
+
+    assert "Waiting for an MCP client on stdin" in told
+    assert "--transport streamable-http" in told
+    assert code == 0
 
 
 async def test_connect_moves_to_another_notebook_as_in_the_guide(lab: LabServer, tmp_path: Path) -> None:

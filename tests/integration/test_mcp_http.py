@@ -169,6 +169,7 @@ def test_a_cell_ends_in_the_notebook_when_its_client_has_gone_and_can_be_asked_f
         (421, {"headers": {"Host": "evil.example"}}),
         (403, {"headers": {"Origin": "https://evil.example"}}),
         (413, {"content": b"{" + b" " * 5_000_000 + b"}"}),
+        (415, {"headers": {"Content-Type": "application/x-www-form-urlencoded"}}),
         (400, {"content": b"{not json"}),
         (400, {"content": b"[]"}),
         (400, {"content": b'{"id": 1, "method": "tools/call"}'}),
@@ -203,7 +204,7 @@ def test_what_is_wrong_in_a_call_is_said(http: httpx.Client) -> None:
     assert said("tools/call", name="nope").startswith("-32602 Unknown tool 'nope'. Tools: get_notebook_info")
     assert said("prompts/get", name="nope").startswith("-32602 No prompt 'nope'. Prompts: system, code_review")
     assert said("resources/read", uri="notebook://other.ipynb").startswith("-32002 No resource")
-    assert said("nope/nope").startswith("-32")
+    assert said("nope/nope") == "-32601 There is no method 'nope/nope'."
     assert missing["isError"] is True
     assert text_of(missing) == "[invalid_argument] source: Field required. Nothing was done."
 

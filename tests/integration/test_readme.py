@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_a_block_runs(code: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=150)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_every_extra_of_users_stands_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = README.read_text(encoding="utf-8")
+    extras = project["optional-dependencies"].keys() - {"docs", "test", "servers"}
+
+    assert [name for name in sorted(extras) if f"`{name}`" not in text] == []
 
 
 def test_every_tool_stands_in_the_readme() -> None:
