@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.tools.base import JupyterTool
@@ -22,6 +23,12 @@ from tests.servers import Child, jupyter_server
 from tests.serving import Served, served
 
 LEAKS = planted.Leaks()
+
+# The same examples each time, however long one takes: a push does not fail for an example that nobody wrote, nor for a
+# busy machine. To look for others: `pytest --hypothesis-profile search`.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("tests", settings.get_profile("search"), derandomize=True, database=None)
+settings.load_profile("tests")
 
 
 def pytest_configure() -> None:

@@ -112,13 +112,7 @@ def test_the_three_and_the_file_come_to_the_same_and_no_edit_is_lost_unsaid(
                 await table.do(*move)
             await table.check()
 
-    @settings(
-        max_examples=25,
-        deadline=None,
-        derandomize=True,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
+    @settings(max_examples=25, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
     @given(steps)
     def examples(moves: list[tuple[int, str, int, int]]) -> None:
         runner.run(play(moves))

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from tests.serving import Served, ask, until
 
-SETTINGS = settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+ONE_SERVER = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 scalars = (
     st.none()
@@ -91,19 +85,19 @@ def check(http: httpx.Client, body: bytes, *, method: str = "POST", path: str = 
 
 
 @given(body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-@SETTINGS
+@ONE_SERVER
 def test_bytes_that_are_no_json_are_refused(http: httpx.Client, body: bytes) -> None:
     check(http, body)
 
 
 @given(message=messages | anything | st.lists(messages, max_size=3), accept=accepted)
-@SETTINGS
+@ONE_SERVER
 def test_json_that_is_no_request_is_refused(http: httpx.Client, message: Any, accept: str) -> None:
     check(http, json.dumps(message).encode(), accept=accept)
 
 
 @given(method=methods, given=params)
-@SETTINGS
+@ONE_SERVER
 def test_parameters_that_are_wrong_are_told(http: httpx.Client, method: str, given: Any) -> None:
     check(http, json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": given}).encode())
 
@@ -117,7 +111,7 @@ def test_parameters_that_are_wrong_are_told(http: httpx.Client, method: str, giv
     )
     | anything
 )
-@SETTINGS
+@ONE_SERVER
 def test_no_other_server_is_connected_to_by_nonsense(http: httpx.Client, body: Any) -> None:
     check(http, json.dumps(body).encode(), method="PUT", path="/api/connect")
 

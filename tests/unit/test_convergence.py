@@ -84,7 +84,7 @@ SEARCH = int(os.environ.get("EXAMPLES", "0"))
 
 
 @pytest.mark.timeout(0 if SEARCH else 180)
-@settings(max_examples=SEARCH or 300, deadline=None, derandomize=not SEARCH)
+@settings(max_examples=SEARCH or 300, derandomize=not SEARCH)
 @given(steps, st.permutations([1, 2, 3]))
 def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost_unsaid(
     steps: list[Step], client_ids: list[int]

@@ -27,8 +27,6 @@ from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import Sight
 from langchain_jupyter.settings import Environment, OutputLimits, ServerSettings
 
-FUZZ = settings(derandomize=True, deadline=None, max_examples=100, database=None)
-
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=6
@@ -172,7 +170,7 @@ def run(work: Awaitable[Any]) -> Any:
     return asyncio.run(main())
 
 
-@settings(FUZZ, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(messages(), max_size=8))
 @example([("iopub", "stream", {"name": "stdout"}, "ours", "whole")])
 @example([("iopub", "stream", None, "ours", "whole")])
@@ -236,7 +234,6 @@ async def edited(path: Path) -> None:
     await store.close()
 
 
-@FUZZ
 @given(st.sampled_from(PATHS), JSON, st.booleans(), st.integers(0, 400))
 def test_a_notebook_that_is_corrupted_is_edited_or_refused_and_left(
     path: tuple[Any, ...], value: Any, remove: bool, end: int
@@ -261,7 +258,6 @@ def test_a_notebook_that_is_corrupted_is_edited_or_refused_and_left(
 HANDLES = st.text(max_size=12) | st.from_regex(r"#?-?\d{1,30}|\[\d{1,30}\]|[a-f0-9]{1,12}", fullmatch=True)
 
 
-@FUZZ
 @given(st.lists(HANDLES, min_size=1, max_size=5))
 def test_a_handle_is_a_cell_or_refused(handles: list[str]) -> None:
     document = NotebookDocument()
@@ -280,14 +276,12 @@ def test_a_handle_is_a_cell_or_refused(handles: list[str]) -> None:
 URLS = st.text(max_size=40) | st.builds("{}://{}:{}/{}".format, st.text(max_size=6), *([st.text(max_size=12)] * 3))
 
 
-@FUZZ
 @given(URLS | URLS.map("http://".__add__))
 def test_an_address_is_taken_or_refused(url: str) -> None:
     with suppress(SettingsError):
         assert ServerSettings(url=url).url.startswith("http")
 
 
-@FUZZ
 @given(st.dictionaries(st.sampled_from(["per_output", "per_call", "images", "per_run", "outputs_per_run"]), JSON))
 def test_limits_are_taken_or_refused(limits: dict[str, Any]) -> None:
     with suppress(SettingsError):
@@ -308,7 +302,6 @@ VARIABLES = [
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@FUZZ
 @given(st.dictionaries(st.sampled_from(VARIABLES), VALUES | URLS.filter(lambda url: url.isprintable())))
 def test_the_environment_is_taken_or_refused(variables: dict[str, str]) -> None:
     with patch.dict("os.environ", variables), suppress(SettingsError):

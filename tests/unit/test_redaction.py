@@ -8,7 +8,7 @@ import logging
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_jupyter.outputs import OutputChange, Outputs
@@ -125,7 +125,6 @@ def test_two_secrets_of_a_kind_are_told_apart_and_put_back(redactor: Redactor) -
     assert redactor.restored(shown + "\ne = 5", source) == source + "\ne = 5"
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([*KNOWN.values(), TOKEN, "x = ", "\n", " ", "'", "[redacted: x]"]), max_size=12))
 def test_what_is_redacted_stays_so_and_can_be_put_back(parts: list[str]) -> None:
     redactor = Redactor({"JUPYTER_TOKEN": TOKEN})
@@ -137,7 +136,6 @@ def test_what_is_redacted_stays_so_and_can_be_put_back(parts: list[str]) -> None
     assert redactor.restored(shown, text) == text
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.text(max_size=200))
 def test_text_without_secrets_is_the_same(text: str) -> None:
     if not kinds_of(text):
@@ -191,7 +189,6 @@ def leaks(text: str) -> bool:
     return TOKEN[:12] in text or BODY[:12] in text
 
 
-@settings(derandomize=True, deadline=None)
 @given(
     st.lists(st.sampled_from([*KNOWN.values(), TOKEN, "word ", "\n", "s", "https://a.org/b "]), max_size=8),
     st.lists(st.integers(1, 30), min_size=1, max_size=60),
