@@ -130,13 +130,13 @@ def shared_names(node: ast.AST) -> Iterator[str]:
             yield from shared_names(orelse)
         case ast.NamedExpr(value=inner):
             yield from shared_names(inner)
-        case ast.BinOp(
-            left=ast.Name() | ast.List() | ast.Dict() as left,
-            op=ast.Add() | ast.BitOr(),
-            right=ast.Name() | ast.List() | ast.Dict() as right,
-        ):  # what lists and dicts hold is in both, when they are joined; longer sums are mostly of numbers
-            yield from shared_names(left)
-            yield from shared_names(right)
+        case ast.BinOp(op=ast.Add() | ast.BitOr()):  # what lists and dicts hold is in both, when they are joined
+            joined = list(_joined(node))
+            if all(isinstance(part, ast.Name | ast.List | ast.Dict) for part in joined):  # others make new numbers
+                for part in joined:
+                    yield from shared_names(part)
+        case ast.BinOp(left=ast.List() as listed, op=ast.Mult()) | ast.BinOp(op=ast.Mult(), right=ast.List() as listed):
+            yield from shared_names(listed)
         case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
             yield from set(loaded_names(node)) - own_targets(node)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords) if name not in _FRESH:
@@ -147,6 +147,15 @@ def shared_names(node: ast.AST) -> Iterator[str]:
             yield from shared_names(inner)
             for argument in arguments:
                 yield from shared_names(argument)
+
+
+def _joined(node: ast.expr) -> Iterator[ast.expr]:
+    """The parts of a sum, or of a union."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.BitOr):
+        yield from _joined(node.left)
+        yield from _joined(node.right)
+    else:
+        yield node
 
 
 def own_targets(node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> set[str]:
