@@ -30,7 +30,7 @@ from langchain_jupyter.prompts import system_prompt, task_names
 from langchain_jupyter.report.page import render_page
 from langchain_jupyter.report.record import Recorder
 from langchain_jupyter.settings import Environment, has_screen
-from langchain_jupyter.terminal import Terminal, Told
+from langchain_jupyter.terminal import Terminal, Told, presentable
 from langchain_jupyter.toolkit import JupyterToolkit
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -303,7 +303,8 @@ def _work(
             if mode == "custom":
                 terminal.output(event)
                 continue
-            messages = [message for update in event.values() for message in (update or {}).get("messages", ())]
+            told = (message for update in event.values() for message in (update or {}).get("messages", ()))
+            messages = [presentable(message, toolkit.redactor) for message in told]
             terminal.messages(messages)
             if recorder is not None:
                 recorder.hear(messages)

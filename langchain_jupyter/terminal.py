@@ -14,6 +14,7 @@ from rich.table import Table
 
 from langchain_jupyter.doctor.finding import Finding, State
 from langchain_jupyter.errors import JupyterError
+from langchain_jupyter.redaction import Redactor
 from langchain_jupyter.report.record import result_line
 from langchain_jupyter.sessions.sight import first_line
 
@@ -68,6 +69,17 @@ class Terminal:
         lines = [line for line in text.splitlines() if line.strip()]
         for line in lines[-_SHOWN:]:
             self.console.print(f"    [dim]{escape(line[:_WIDTH])}[/]")
+
+
+def presentable(message: BaseMessage, redactor: Redactor) -> BaseMessage:
+    """A message of an agent as it may be shown and written down: what a model says and asks for may hold secrets.
+
+    Results of tools hold none any more.
+    """
+    if not isinstance(message, AIMessage):
+        return message
+    said, asked = redactor.redacted(message.content), redactor.redacted(message.tool_calls)
+    return message.model_copy(update={"content": said, "tool_calls": asked})
 
 
 def _colour(message: ToolMessage) -> str:
