@@ -70,10 +70,10 @@ class _Reader:
 
     def _statement(self, node: ast.stmt, *, last: bool = False) -> None:
         match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self._define(node)
-            case ast.ClassDef():
-                self._class(node)
+            case ast.Expr(value=value):
+                self._load(value)
+                if not last:
+                    self._thrown_away(value)
             case ast.Assign(targets=targets, value=value):
                 self._assign(targets, value)
             case ast.AnnAssign():
@@ -82,19 +82,24 @@ class _Reader:
                     self._assign([node.target], node.value)
             case ast.AugAssign(target=target, value=value):
                 self._augment(target, value)
-            case ast.Import(names=aliases):
-                for alias in aliases:
-                    self._import(alias.asname or alias.name.partition(".")[0], alias.name)
-            case ast.ImportFrom(names=aliases, module=module):
-                for alias in aliases:
-                    if alias.name == "*":
-                        self._wild()
-                    else:
-                        self._import(alias.asname or alias.name, module or "")
             case ast.Delete(targets=targets):
                 for gone in targets:
                     self._mutate(gone)
                     self._target(gone)
+            case ast.Import() | ast.ImportFrom():
+                self._imports(node)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._define(node)
+            case ast.ClassDef():
+                self._class(node)
+            case ast.Global(names=named) | ast.Nonlocal(names=named):
+                self._locals -= set(named)
+            case _:
+                self._compound(node)
+
+    def _compound(self, node: ast.stmt) -> None:
+        """A statement with statements inside, or one that only evaluates something."""
+        match node:
             case ast.If(test=test, body=body, orelse=orelse):
                 self._load(test)
                 self._branches([body, orelse])
@@ -105,25 +110,11 @@ class _Reader:
             case ast.For() | ast.AsyncFor():
                 self._for(node)
             case ast.With() | ast.AsyncWith():
-                for item in node.items:
-                    self._load(item.context_expr)
-                    if item.optional_vars is not None:
-                        self._assign([item.optional_vars], item.context_expr, loaded=True)
-                for each in node.body:
-                    self._statement(each)
+                self._with(node)
             case ast.Try() | ast.TryStar():
                 self._try(node)
-            case ast.Match(subject=subject, cases=cases):
-                self._load(subject)
-                for name in (name for case in cases for name in bound_names(case.pattern)):
-                    self.names.shares.setdefault(name, set()).update(set(shared_names(subject)) - {name})
-                self._branches([*([bound_names(case.pattern), case] for case in cases), []])
-            case ast.Expr(value=value):
-                self._load(value)
-                if not last:
-                    self._thrown_away(value)
-            case ast.Global(names=named) | ast.Nonlocal(names=named):
-                self._locals -= set(named)
+            case ast.Match():
+                self._match(node)
             case _:
                 for child in ast.iter_child_nodes(node):
                     if isinstance(child, ast.expr):
@@ -166,6 +157,20 @@ class _Reader:
         for each in node.orelse:
             self._statement(each)
 
+    def _with(self, node: ast.With | ast.AsyncWith) -> None:
+        for item in node.items:
+            self._load(item.context_expr)
+            if item.optional_vars is not None:
+                self._assign([item.optional_vars], item.context_expr, loaded=True)
+        for each in node.body:
+            self._statement(each)
+
+    def _match(self, node: ast.Match) -> None:
+        self._load(node.subject)
+        for name in (name for case in node.cases for name in bound_names(case.pattern)):
+            self.names.shares.setdefault(name, set()).update(set(shared_names(node.subject)) - {name})
+        self._branches([*([bound_names(case.pattern), case] for case in node.cases), []])
+
     def _try(self, node: ast.Try | ast.TryStar) -> None:
         paths: list[list[object]] = [[*node.body, *node.orelse]]
         for handler in node.handlers:
@@ -192,6 +197,15 @@ class _Reader:
                 self.names.sets.add(name)
         else:
             self.names.changes.add(name)
+
+    def _imports(self, node: ast.Import | ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name == "*":
+                self._wild()
+            elif isinstance(node, ast.Import):
+                self._import(alias.asname or alias.name.partition(".")[0], alias.name)
+            else:
+                self._import(alias.asname or alias.name, node.module or "")
 
     def _import(self, name: str, module: str) -> None:
         self._bind(name)
