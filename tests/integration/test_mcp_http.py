@@ -90,6 +90,28 @@ async def test_the_client_of_the_guide_works(tmp_path: Path) -> None:
     assert health["kernel_status"] == "idle"
 
 
+def test_every_tool_of_the_guide_takes_the_guides_arguments(tmp_path: Path) -> None:
+    with served(tmp_path / "notebook.ipynb") as process, process.client() as http:
+        told = [
+            call(http, "append_markdown_cell", content="# From the guide"),
+            call(http, "append_execute_code_cell", code="20 + 1"),
+            call(http, "insert_execute_code_cell", index=1, code="20 + 2"),
+            call(http, "execute_cell_with_progress", index=2, timeout=60),
+            call(http, "overwrite_cell_source", index=2, source="20 + 3"),
+            call(http, "read_cell", index=2),
+            call(http, "delete_cell", index=0),
+            call(http, "read_all_cells"),
+            call(http, "get_notebook_info"),
+        ]
+
+    assert [text_of(each) for each in told if each["isError"]] == []
+    assert "\n22\n" in text_of(told[2])
+    assert "\n21\n" in text_of(told[3])
+    assert "20 + 3" in text_of(told[5])
+    assert "From the guide" not in text_of(told[7])
+    assert "2 cells" in text_of(told[8])
+
+
 def test_a_json_rpc_id_that_comes_again_is_a_new_call(http: httpx.Client) -> None:
     first, second = (call(http, "append_execute_code_cell", source="'again'") for _ in range(2))
 
