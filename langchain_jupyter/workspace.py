@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 from langchain_jupyter.backends import Backend
 from langchain_jupyter.documents.directory import Directory
@@ -18,6 +18,7 @@ from langchain_jupyter.settings import OutputLimits
 
 logger = logging.getLogger(__name__)
 
+_LEFT = 1_000
 _LOST = ": all variables are gone, every cell is stale."
 NEW_KERNEL = "new"
 """In place of a kernel's name: a new process, whatever ran before."""
@@ -62,7 +63,7 @@ class Workspace:
         self._used: dict[str, float] = {}
         self._left: dict[str, str] = {}
         self._kernels: dict[str, str] = {}
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -93,7 +94,7 @@ class Workspace:
             NotebookNotFound, OutsideRoot: There is none of that path.
         """
         path = notebook if self.directory is None else await self.directory.locate(notebook)
-        async with self._locks[path]:
+        async with self._lock(path):
             return await self._session(path)
 
     async def open(self, notebook: str, *, kernel: str = "", create: bool = False) -> NotebookSession:
@@ -115,7 +116,7 @@ class Workspace:
         if specs and kernel not in specs:
             raise KernelNotFound(f"No kernel '{one_line(kernel)}'. Kernel specs: {', '.join(specs)}.")
         path = await (self.directory.create if create else self.directory.locate)(notebook)
-        async with self._locks[path]:
+        async with self._lock(path):
             known = self._sessions.get(path)
             if known is not None and kernel and (kernel == NEW_KERNEL or kernel != known.kernel.info.name):
                 await self._leave(path, known)
@@ -158,7 +159,7 @@ class Workspace:
     async def close_idle(self, seconds: float) -> None:
         """Close the notebooks that nobody has used for so long, and where nothing runs."""
         for path in list(self._sessions):
-            async with self._locks[path]:
+            async with self._lock(path):
                 session = self._sessions.get(path)
                 if session is None:
                     continue
@@ -170,9 +171,12 @@ class Workspace:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _lock(self, path: str) -> asyncio.Lock:
+        """Of one path; it is there as long as somebody has it or waits for it."""
+        return self._locks.setdefault(path, asyncio.Lock())
+
     async def _session(self, path: str) -> NotebookSession:
         """The session of a path, opened if it is not open; its lock is held."""
-        self._used[path] = time.monotonic()
         session = self._sessions.get(path)
         if session is None:
             session = await self._build(path)
@@ -185,6 +189,7 @@ class Workspace:
             session.greeting = self._left.pop(path, "")
             self._sessions[path] = session
             self._sweep()
+        self._used[path] = time.monotonic()
         return session
 
     async def _leave(self, path: str, session: NotebookSession) -> None:
@@ -194,7 +199,11 @@ class Workspace:
 
     async def _end(self, path: str, why: str) -> None:
         """Close a session; whoever comes next is told."""
+        self._left.pop(path, None)
         self._left[path] = why + _LOST
+        while len(self._left) > _LEFT:
+            del self._left[next(iter(self._left))]
+        self._used.pop(path, None)
         await self._sessions.pop(path).close()
 
     def _sweep(self) -> None:

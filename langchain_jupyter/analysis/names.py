@@ -44,7 +44,7 @@ class Names:
     """What running a source does to the global names.
 
     Attributes:
-        code: What tells this code from another: the source without comments and layout.
+        code: What tells this code from another: a digest of the source without comments and layout.
         reads: Looked up before the source itself has set them.
         sets: Bound anew in any case.
         changes: Set in some cases only, or changed in place: what they are then depends on what they were.

@@ -13,15 +13,16 @@ class MemoryStore:
 
     async def open(self) -> NotebookDocument:
         """A new, empty document."""
-        document = NotebookDocument()
-        document.load([], {})
-        return document
+        self._document = NotebookDocument()
+        self._document.load([], {})
+        return self._document
 
     async def save(self) -> None:
         """Nothing is kept."""
 
     async def settle(self) -> str:
         """There is nowhere to keep it."""
+        self._document.renew()
         return ""
 
     async def refresh(self) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import itertools
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, ArrayEvent, Doc, Map, MapEvent, Text, TextEvent
 
+from langchain_jupyter.documents.handles import Handles, numeric
 from langchain_jupyter.documents.journal import Edit, Journal, Place
 from langchain_jupyter.documents.text import TextEdit, text_edits
 from langchain_jupyter.errors import CellChanged
@@ -24,7 +23,8 @@ from langchain_jupyter.outputs import OutputChange, clean
 METADATA_KEY = "langchain_jupyter"
 """The entry of a cell's metadata that is ours: which tool call ran it, and how that ended."""
 
-_HANDLE = 4
+_WORN = 2_000
+_WORN_EACH = 5
 _VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -58,16 +58,42 @@ class NotebookDocument:
         self._members: tuple[int, frozenset[str]] = (-1, frozenset())
         self._mended = -1
         self._replaced: dict[str, Mapping[str, Any]] = {}
-        self._ever: list[str] = []
+        self._handles = Handles()
         self._listeners: list[Callable[[], None]] = []
+        self._forget_read()
         self._attach(Doc() if ydoc is None else ydoc)
+        self._watch()
 
     def continue_in(self, ydoc: Doc[Any]) -> None:
         """Go on in another replica of the notebook. What was changed in the old one alone is not in it."""
         self._cells.unobserve(self._subscription)
+        self._forget_read()
         self._attach(ydoc)
+        self._watch()
         self.order += 1
         self._changed()
+
+    def renew(self) -> bool:
+        """Go on in a fresh replica that says the same, if so much has been changed in this one that it is worth it.
+
+        A replica keeps a place for whatever was deleted in it, and goes past all of those at each change. Nobody else
+        may have this replica: whoever has it knows nothing of the fresh one.
+
+        Returns:
+            Whether it is another one now. Nothing else is: snapshots are the same objects.
+        """
+        if self.version - self._attached < max(_WORN, _WORN_EACH * len(self)):
+            return False
+        raws, metadata = [self.snapshot(cell_id) for cell_id in self._ids], self.metadata
+        self._cells.unobserve(self._subscription)
+        self._attach(Doc())
+        self.load(raws, metadata)
+        with self.ydoc.transaction():
+            for position, raw in enumerate(raws):
+                if raw.get("execution_state") == "running":
+                    self._cells[position]["execution_state"] = "running"
+        self._watch()
+        return True
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -78,8 +104,8 @@ class NotebookDocument:
 
     @property
     def known_ids(self) -> Sequence[str]:
-        """Ids of all cells that stand here or ever stood here, sorted. Read only."""
-        return self._known
+        """Ids of the cells that stand here, or stood here of late, sorted. Read only."""
+        return self._names.known
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -154,27 +180,12 @@ class NotebookDocument:
         return {} if ymetadata is None else json.loads(str(ymetadata))
 
     def handle(self, cell_id: str) -> str:
-        """The shortest prefix of the id, from 4 characters, that no other cell has or ever had.
-
-        It goes on to the first character that is not a digit, so that it cannot be read as a position.
-        """
-        at = bisect.bisect_left(self._known, cell_id)
-        neighbours = self._known[max(at - 1, 0) : at] + self._known[at + 1 : at + 2]
-        length = _HANDLE
-        for other in neighbours:
-            while length < len(cell_id) and other[:length] == cell_id[:length]:
-                length += 1
-        while length < len(cell_id) and cell_id[:length].isdigit():
-            length += 1
-        return cell_id[:length]
+        """What the cell is called; see `Handles.of`."""
+        return self._names.of(cell_id)
 
     def matching(self, prefix: str) -> list[str]:
-        """Ids with that prefix, among all that stand or ever stood here."""
-        at = bisect.bisect_left(self._known, prefix)
-        end = at
-        while end < len(self._known) and self._known[end].startswith(prefix):
-            end += 1
-        return self._known[at:end]
+        """Ids with that prefix, among `known_ids`."""
+        return self._names.matching(prefix)
 
     def place(self, cell_id: str) -> Place:
         """The neighbours of a cell."""
@@ -209,11 +220,8 @@ class NotebookDocument:
         self._changed()
 
     def new_id(self) -> str:
-        """A fresh cell id whose first four characters no cell here has or ever had, one of them a letter."""
-        while True:
-            cell_id = uuid.uuid4().hex[:8]
-            if not cell_id[:_HANDLE].isdigit() and not self.matching(cell_id[:_HANDLE]):
-                return cell_id
+        """A fresh cell id; see `Handles.fresh`."""
+        return self._names.fresh()
 
     def new_cell(self, cell_type: CellType, source: str, cell_id: str | None = None) -> dict[str, Any]:
         """An nbformat cell, not yet in the notebook."""
@@ -438,7 +446,7 @@ class NotebookDocument:
     def _following(self, cell_id: str, taken: Mapping[str, Any]) -> str:
         for number in itertools.count():
             following = hashlib.sha256(f"{cell_id}/{number}".encode()).hexdigest()[:8]
-            if following not in taken and following not in self._ids and not following[:_HANDLE].isdigit():
+            if following not in taken and following not in self._ids and not numeric(following):
                 return following
         raise AssertionError("unreachable")
 
@@ -448,11 +456,16 @@ class NotebookDocument:
         # It pins every deleted output for ever: 20 runs of a 2 MB figure make a 40 MB document.
         self._notebook._undo_manager = None  # type: ignore[assignment]
         self._cells: Array[Any] = self._notebook.ycells
+        self._attached = self.version
+
+    def _watch(self) -> None:
+        self._subscription = self._cells.observe_deep(self._observe)
+
+    def _forget_read(self) -> None:
         self._snapshots: dict[str, dict[str, Any]] = {}
         self._values: dict[str, tuple[Mapping[str, Any], Cell]] = {}
         self._replaced.clear()
         self._mirror_of_ids: list[str] | None = None
-        self._subscription = self._cells.observe_deep(self._observe)
 
     @property
     def _ids(self) -> list[str]:
@@ -468,9 +481,9 @@ class NotebookDocument:
         return self._mirror_of_ids
 
     @property
-    def _known(self) -> list[str]:
+    def _names(self) -> Handles:
         _ = self._ids
-        return self._ever
+        return self._handles
 
     def _cache(self, raws: Sequence[dict[str, Any]]) -> None:
         for raw in raws:
@@ -513,7 +526,8 @@ class NotebookDocument:
 
     def _rename(self, position: int, cell_id: str) -> None:
         """A cell got another id: we or the server found two with the same."""
-        self._ids[position] = cell_id
+        former, self._ids[position] = self._ids[position], cell_id
+        self._unlearn([former])
         self._learn([cell_id])
         self.order += 1
 
@@ -521,34 +535,40 @@ class NotebookDocument:
         at = 0
         before: dict[str, Mapping[str, Any]] = {}
         come: list[str] = []
+        gone: list[str] = []
         for step in delta:
             if "retain" in step:
                 at += int(step["retain"])
             elif "delete" in step:
-                for cell_id in self._ids[at : at + int(step["delete"])]:
-                    if (snapshot := self._snapshots.pop(cell_id, None)) is not None:
-                        before[cell_id] = snapshot
-                del self._ids[at : at + int(step["delete"])]
+                out = self._ids[at : at + int(step["delete"])]
+                before |= {each: self._snapshots[each] for each in out if each in self._snapshots}
+                gone += out
+                del self._ids[at : at + len(out)]
             else:
                 new = [ycell["id"] for ycell in step["insert"]]
                 before.update((each, self._snapshots[each]) for each in new if each in self._snapshots)
                 self._ids[at:at] = new
                 at += len(new)
                 come += new
+        self._unlearn(gone)
         self._learn(come)
-        self._replaced.update((each, before[each]) for each in come if each in before)
+        if self.follow is not None:  # whoever follows takes them
+            self._replaced.update((each, before[each]) for each in come if each in before)
         self.order += 1
 
     def _learn(self, cell_ids: Sequence[str]) -> None:
         for cell_id in cell_ids:
             self._snapshots.pop(cell_id, None)
-        if len(cell_ids) > 16:
-            self._ever = sorted({*self._ever, *cell_ids})
-            return
+        self._handles.come(cell_ids)
+
+    def _unlearn(self, cell_ids: Sequence[str]) -> None:
         for cell_id in cell_ids:
-            at = bisect.bisect_left(self._ever, cell_id)
-            if self._ever[at : at + 1] != [cell_id]:
-                self._ever.insert(at, cell_id)
+            self._snapshots.pop(cell_id, None)
+        here = self._ids if len(cell_ids) < 16 else set(self._ids)
+        gone = [cell_id for cell_id in cell_ids if cell_id not in here]  # two may have had the same
+        for cell_id in gone:
+            self._values.pop(cell_id, None)
+        self._handles.go(gone)
 
     def _changed(self) -> None:
         self.version += 1

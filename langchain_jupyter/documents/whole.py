@@ -319,6 +319,7 @@ class WholeStore:
         self._base = {cell["id"]: cell for cell in plan}
         self._base_metadata, self._raw_metadata = metadata, raw_metadata
         self._saved_version = version
+        self._document.renew()  # nobody else has this replica, and what was deleted in it weighs upon each change
 
     def _serialise(
         self, plan: Sequence[Mapping[str, Any]], raw_metadata: str

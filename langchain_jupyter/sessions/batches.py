@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from langchain_jupyter.analysis.comparison import differences
 from langchain_jupyter.errors import Busy, CellChanged, InvalidArgument, ToolError
 from langchain_jupyter.models import BatchState, Cell, CellOutcome, Execution, Output, Scope, Status
+from langchain_jupyter.outputs import size_of
 from langchain_jupyter.sessions.executions import Listener, Run
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ MAY_FAIL = "raises-exception"
 """Tag of cells after whose errors the others go on, as with nbclient."""
 
 _KEPT = 50
+_OUTPUTS = 50_000_000
 _FOREVER = 1e9
 _AT_ONCE = 1e-3
 
@@ -156,6 +159,18 @@ class Batch:
             self._task.result()
         return self.state
 
+    @property
+    def size(self) -> int:
+        """Characters of the outputs that it holds."""
+        return sum(size_of(each.execution.outputs) for each in self._outcomes if each.execution is not None)
+
+    def forget_outputs(self) -> None:
+        """Keep no more of the cells than how they ended."""
+        self._outcomes = [
+            each if each.execution is None else replace(each, execution=replace(each.execution, outputs=()))
+            for each in self._outcomes
+        ]
+
     def recall(self, past: Mapping[str, Execution]) -> None:
         """Be the run that an earlier process has begun and not brought to its end; nothing runs again."""
         self._outcomes = [CellOutcome(cell_id, past[cell_id]) for cell_id in self._left if cell_id in past]
@@ -163,8 +178,7 @@ class Batch:
         last = list(past.values())[-1]
         self._status = "died" if self._left and last.status == "ok" else last.status
         self._note = "These cells ran before this process started and were not run again."
-        self._ended = time.monotonic()
-        self._over.set()
+        self._end()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -183,8 +197,13 @@ class Batch:
         finally:
             if self._status == "running":
                 self._status, self._note = "interrupted", "It was ended before its end."
-            self._ended = time.monotonic()
-            self._over.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = time.monotonic()
+        self._before = {}
+        self._listener = self._progress = None  # each holds a call, with the whole state of its graph
+        self._over.set()
 
     async def _one(self, cell_id: str) -> CellOutcome:
         """Run a cell, or say why not."""
@@ -249,7 +268,10 @@ class Batch:
 
 
 class Batches:
-    """The runs of many cells of one session, by reference and by key."""
+    """The runs of many cells of one session, by reference and by key.
+
+    The latest 50 are kept; and of the outputs of those that are over, the latest 50,000,000 characters.
+    """
 
     def __init__(self, session: NotebookSession) -> None:
         self._session = session
@@ -321,11 +343,17 @@ class Batches:
         return batch
 
     def _keep(self, batch: Batch, key: str) -> None:
+        size = 0
+        for earlier in reversed(self._kept.values()):
+            size += earlier.size
+            if size > _OUTPUTS:
+                earlier.forget_outputs()
         self._kept[batch.ref] = batch
         if key:
             self._keys[key] = batch.ref
         while len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]
+            self._keys = {key: ref for key, ref in self._keys.items() if ref in self._kept}
 
 
 def tags_of(cell: Cell) -> Sequence[str]:

@@ -10,11 +10,14 @@ from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.outputs import clean, display_of
 from langchain_jupyter.sessions.executions import Run
 
+_KEPT = 10_000
+
 
 class EarlierDisplays:
     """Where displays stand, by display id, and what they are to show; written when `write` is called.
 
-    Only the last of many updates is written: code that draws a bar anew a thousand times is to cost one edit.
+    Those of the latest 10,000 display ids are known. Only the last of many updates is written: code that draws a bar
+    anew a thousand times is to cost one edit.
     """
 
     def __init__(self, document: NotebookDocument) -> None:
@@ -26,7 +29,10 @@ class EarlierDisplays:
         """Remember the displays that a run has left in its cell."""
         if run.cell_id is not None:
             for display_id, positions in run.outputs.displays.items():
+                self._places.pop(display_id, None)
                 self._places[display_id] = [(run.cell_id, position) for position in positions]
+            while len(self._places) > _KEPT:
+                del self._places[next(iter(self._places))]
 
     def forget(self) -> None:
         """The kernel is another one; its display ids mean nothing any more."""

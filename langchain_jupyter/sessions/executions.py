@@ -221,6 +221,7 @@ class Executions:
         self.current = None
         self.unattended.clear()
         run.end()
+        run.listeners.clear()  # each holds a call, with the whole state of its graph
         self._forget_outputs()
 
     def find(self, ref: str) -> Run:

@@ -27,6 +27,7 @@ from langchain_jupyter.settings import OutputLimits
 
 T = TypeVar("T")
 
+_TOLD = 200
 _REFERENCES = 900_000  # where several processes count, each begins at a number of its own
 
 
@@ -180,7 +181,9 @@ class NotebookSession:
 
     def tell(self, caller: str, text: str) -> None:
         """Have a caller told something at its next call."""
-        self._to_tell[caller] = f"{self._to_tell.get(caller, '')} {text}".lstrip()
+        self._to_tell[caller] = f"{self._to_tell.pop(caller, '')} {text}".lstrip()
+        while len(self._to_tell) > _TOLD:
+            del self._to_tell[next(iter(self._to_tell))]
 
     def cell_of_count(self, execution_count: int) -> str | None:
         """Handle of the cell that ran as `In[execution_count]`: in this kernel, or else the only one that says so."""

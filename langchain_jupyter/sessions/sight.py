@@ -18,6 +18,7 @@ _SHOWN = 8_000
 _MEMBER = "\x1f"
 _CALLERS = 200
 _LOOKED = 100
+_GONE = 100
 
 
 def member_of(family: str, member: str) -> str:
@@ -53,6 +54,7 @@ class Sight:
 
     def saw(self, cell: Cell) -> None:
         """The caller was shown this cell, or wrote it."""
+        self._sources.pop(cell.id, None)
         self._sources[cell.id] = cell.source
 
     def forget(self, cell_ids: Iterable[str]) -> None:
@@ -68,6 +70,8 @@ class Sight:
         """The caller itself changed the order, which was `before`."""
         if self._order == before:
             self._order = document.order
+        if len(self._sources) > 2 * len(document) + _GONE:
+            self.forget([cell_id for cell_id in self._sources if cell_id not in document][:-_GONE])
 
     def deleted(self, document: NotebookDocument, before: int) -> None:
         """The caller itself deleted a cell; the order was `before`.

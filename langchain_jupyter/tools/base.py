@@ -32,6 +32,9 @@ from langchain_jupyter.workspace import Workspace
 
 Effect: TypeAlias = Literal["read", "edit", "run", "kernel"]
 
+_ANSWERED_ONCE: frozenset[Effect] = frozenset({"edit", "kernel"})
+"""Their answers are kept for the same call, made again; of a run its session knows, and reading can be done again."""
+
 _ACTS: Mapping[Effect, frozenset[Act]] = {
     "read": frozenset(),
     "edit": frozenset({"write"}),
@@ -277,12 +280,13 @@ class JupyterTool(BaseTool):
             rendered = preceded(f"[{pending}]", rendered)
         if change:
             rendered = preceded(change, rendered)
-        call.session.results.put(call.key, rendered)
+        if self.effect in _ANSWERED_ONCE:
+            call.session.results.put(call.key, rendered)
         return rendered
 
     def _known(self, call: Call) -> Rendered | None:
         """What that call has answered already; runs find their execution by themselves."""
-        known: Rendered | None = call.session.results.get(call.key) if self.effect in ("edit", "kernel") else None
+        known: Rendered | None = call.session.results.get(call.key) if self.effect in _ANSWERED_ONCE else None
         return known
 
     def _failed(self, error: ToolError, tool_call_id: str, news: str = "") -> tuple[ToolMessage, None]:

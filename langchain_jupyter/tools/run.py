@@ -202,7 +202,8 @@ class WaitForExecution(JupyterTool):
         if (batch := call.session.batches.find(arguments["execution"])) is not None:
             return rendered_batch(call, await _attended_batch(call, batch, timeout))
         if (ref := arguments["execution"]) in call.session.executions:
-            call.session.executions.find(ref).listeners[:] = [call.emit]  # not the call that left it
+            run = call.session.executions.find(ref)
+            run.listeners[:] = [] if run.ended.is_set() else [call.emit]  # not the call that left it
         execution = await call.session.wait(arguments["execution"], timeout)
         execution = await _attended(call, execution, timeout)
         return rendered_run(call, call.session.sight(call.caller).unseen(execution))

@@ -47,7 +47,8 @@ class WorkspaceTool(JupyterTool):
                 rendered = await self._do(caller, **arguments)
                 if change:
                     rendered = preceded(change, rendered)
-                results.put(key, rendered)
+                if self.effect == "edit":
+                    results.put(key, rendered)
         except ToolError as error:
             return self._failed(error, tool_call_id)
         return rendered.content, rendered.artifact
