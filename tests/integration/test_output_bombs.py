@@ -92,7 +92,7 @@ async def test_thousands_of_updates_of_a_display_are_one_output(session: Noteboo
     first, second = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells
     assert first.outputs[0].data["text/plain"] == "-499"
     assert second.outputs[0].data["text/plain"] == "499"
-    assert len(session.document.journal) < 100
+    assert len(session.document.journal) < 500  # of 1,000 updates; at most so many a second are written
 
 
 async def test_of_too_many_figures_the_first_and_the_last_stay(session: NotebookSession, tmp_path: Path) -> None:
