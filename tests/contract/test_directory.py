@@ -115,7 +115,7 @@ async def test_many_notebooks_are_listed_fast(directory: Directory, root: Path) 
     found = await paths(directory, "many")
 
     assert len(found) == 600
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 async def test_links_are_followed_inside_of_a_folder_and_not_out_of_it(root: Path) -> None:

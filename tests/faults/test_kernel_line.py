@@ -23,6 +23,7 @@ from langchain_jupyter.sessions.session import NotebookSession
 from tests.faulttable import Fault
 from tests.proxy import Proxy
 from tests.servers import jupyter_server
+from tests.serving import waiting
 
 COUNT = """\
 import time
@@ -203,7 +204,7 @@ async def test_a_line_that_does_not_come_back_is_given_up(bench: Bench, monkeypa
     assert execution.status == "lost"
     assert "could not be taken up again" in execution.note
     assert bench.kernel.info.state == "disconnected"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # a busy machine has its own time; the usual patience is longer
     with pytest.raises(KernelUnavailable, match="answer"):
         await bench.run("6 * 7")
     bench.proxy.restore()
@@ -419,15 +420,16 @@ async def test_a_kernel_that_is_found_busy_is_looked_into_meanwhile(bench: Bench
     assert value["data"]["text/plain"] == "42"
 
 
-async def test_the_state_follows_what_other_people_run(bench: Bench, somebody: RemoteKernel) -> None:
-    running = somebody.execute("import time; print('in', flush=True); time.sleep(1)")
+async def test_the_state_follows_what_other_people_run(bench: Bench, somebody: RemoteKernel, tmp_path: Path) -> None:
+    running = somebody.execute(waiting(tmp_path / "gate"))
     async for message in running:
         if message.msg_type == "stream":
             break
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while bench.kernel.info.state != "busy":
             await asyncio.sleep(0.01)
+        (tmp_path / "gate").touch()
         while bench.kernel.info.state != "idle":
             await asyncio.sleep(0.01)
     await running.aclose()
@@ -496,11 +498,11 @@ async def test_a_revoked_token_is_told_with_what_to_do(tmp_path: Path, faults: F
 
 
 async def test_a_culled_kernel_is_told_and_the_next_cell_has_a_new_one(tmp_path: Path) -> None:
-    cull = [f"--MappingKernelManager.cull_{name}" for name in ("idle_timeout=2", "interval=1", "connected=True")]
+    cull = [f"--MappingKernelManager.cull_{name}" for name in ("idle_timeout=4", "interval=1", "connected=True")]
     async with jupyter_server(tmp_path, *cull) as server, bench_of(server.settings, tmp_path) as bench:
         await bench.works()
         first = bench.kernel.kernel_id
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while bench.kernel.info.state != "dead":
                 await asyncio.sleep(0.05)
 
@@ -544,7 +546,7 @@ async def test_a_kernel_that_is_just_being_started_ends_with_the_notebook(lab: L
         kernel = RemoteKernel(server, path="given-up.ipynb")
         proxy.delay = 0.2  # the start takes some seconds
         starting = asyncio.create_task(kernel.start())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {each["id"] for each in await direct.get("/api/kernels")} == before:
                 await asyncio.sleep(0.02)
         starting.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_main_job import Bench
+from tests.serving import until
 
 EVIL = '''
 import time
@@ -81,7 +82,7 @@ def test_a_table_of_ten_million_rows_is_told_in_a_moment(bench: Bench) -> None:
     assert "one row in 50" in details.text
     assert "id int64, 0 null, 0 to 9999950" in details.text
     assert "kind category, 0 null, 3 categories" in details.text
-    assert took < 5
+    assert took < 30  # a busy machine has its own time; whatever is called sleeps for a minute
     assert len(brief.text) <= 12_000
     assert len(details.text) <= 12_000
 
@@ -116,7 +117,7 @@ def test_nothing_of_the_users_own_is_called(bench: Bench) -> None:
     assert ".weight: int 3" in details.text
     assert "touched" not in details.text.replace("touched: list", "")
     assert "[]" in bench("run_code", code="print(touched)").text
-    assert took < 5
+    assert took < 30  # a busy machine has its own time; whatever is called sleeps for a minute
 
 
 def test_it_leaves_no_trace(bench: Bench) -> None:
@@ -137,7 +138,8 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are_near(bench: Bench)
 
 
 def test_it_works_while_a_cell_runs(bench: Bench) -> None:
-    running = bench.run("import time\nprogress = 7\ntime.sleep(60)", timeout=0.5)
+    running = bench.run("import time\nprogress = 7\nprint('begun', flush=True)\ntime.sleep(600)", timeout=0.5)
+    until(lambda: "\nbegun" in bench("read_all_cells", find="progress = 7").text)
 
     started = time.monotonic()
     found = bench("inspect_variables", names=["progress"])
@@ -146,7 +148,7 @@ def test_it_works_while_a_cell_runs(bench: Bench) -> None:
 
     assert running.artifact["status"] == "running"
     assert "progress: int · 7" in found.text
-    assert took < 5
+    assert took < 30  # a busy machine has its own time; whatever is called sleeps for a minute
     assert stopped.artifact["status"] == "interrupted"
 
 

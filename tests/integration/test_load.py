@@ -51,7 +51,7 @@ class Load:
             await self.call("delete_cell", notebook=notebook, cell=added)
 
     async def measure(self) -> tuple[int, int, int, int, int, int]:
-        """Tasks, threads, file handles, the objects of this package that live, bytes of replicas, sources seen."""
+        """Tasks, threads outside of pools, file handles, objects of ours that live, bytes of replicas, sources seen."""
         await self._toolkit.bridge.arun(self._save)
         gc.collect()
         loop = self._toolkit.bridge._loop
@@ -59,7 +59,8 @@ class Load:
         ours = sum(str(type(each).__module__).startswith("langchain_jupyter") for each in gc.get_objects())
         replicas, seen = await self._toolkit.bridge.arun(self._weigh)
         handles = len(os.listdir("/proc/self/fd"))
-        return len(asyncio.all_tasks(loop)), threading.active_count(), handles, ours, replicas, seen
+        threads = [each for each in threading.enumerate() if not each.name.startswith("asyncio_")]
+        return len(asyncio.all_tasks(loop)), len(threads), handles, ours, replicas, seen
 
     async def _save(self) -> None:
         for session in self._toolkit._workspace.opened.values():

@@ -19,6 +19,7 @@ import pytest
 from langchain_core.messages import ToolMessage
 
 from langchain_jupyter import JupyterToolkit
+from tests.serving import waiting
 
 
 class Bench:
@@ -78,7 +79,7 @@ def test_input_fails_at_once_and_the_next_cell_works(bench: Bench) -> None:
     seconds = time.monotonic() - started
 
     assert asked.artifact["status"] == "error"
-    assert seconds < 10
+    assert seconds < 30  # a busy machine has its own time
     assert bench.run("6 * 7").artifact["status"] == "ok"
 
 
@@ -90,14 +91,15 @@ def test_a_kernel_that_dies_is_told_and_replaced(bench: Bench, death: str) -> No
     following = bench.run("6 * 7")
 
     assert died.artifact["status"] == "died"
-    assert seconds < 10
+    assert seconds < 30  # a busy machine has its own time
     assert "all variables are gone" in line_one(following)
     assert following.artifact["status"] == "ok"
 
 
-def test_long_work_goes_on_after_the_soft_wait(bench: Bench) -> None:
-    running = bench.run("import time\nprint('go', flush=True)\ntime.sleep(3)\n'done'", timeout=1)
+def test_long_work_goes_on_after_the_soft_wait(bench: Bench, tmp_path: Path) -> None:
+    running = bench.run(f"{waiting(tmp_path / 'gate')}\n'done'", timeout=1)
     refused = bench.run("1")
+    (tmp_path / "gate").touch()
     ended = bench("wait_for_execution", execution=running.artifact["execution"])
 
     assert running.artifact["status"] == "running"
@@ -105,7 +107,7 @@ def test_long_work_goes_on_after_the_soft_wait(bench: Bench) -> None:
     assert refused.artifact["code"] == "busy"
     assert ended.artifact["status"] == "ok"
     assert "done" in ended.text
-    assert "go" not in ended.text.partition("\n")[2]
+    assert (running.text + ended.text).count("\nbegun") == 1  # what was told is not told again
 
 
 def test_an_interrupted_cell_leaves_a_kernel_that_works(bench: Bench) -> None:

@@ -98,7 +98,7 @@ def oauth(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def asked(server: Served, token: str) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.post(f"{server.url}/mcp", json=PING, headers=headers, timeout=30)
+    return httpx.post(f"{server.url}/mcp", json=PING, headers=headers, timeout=60)
 
 
 def test_a_token_of_the_authorization_server_is_good(oauth: Served, issuer: Issuer) -> None:
@@ -123,8 +123,8 @@ def test_a_token_that_is_not_meant_for_us_is_refused(
 
 
 def test_clients_learn_where_tokens_come_from(oauth: Served, issuer: Issuer) -> None:
-    refused = httpx.post(f"{oauth.url}/mcp", json=PING)
-    metadata = httpx.get(f"{oauth.url}/.well-known/oauth-protected-resource/mcp").json()
+    refused = httpx.post(f"{oauth.url}/mcp", json=PING, timeout=60)
+    metadata = httpx.get(f"{oauth.url}/.well-known/oauth-protected-resource/mcp", timeout=60).json()
 
     assert refused.status_code == 401
     assert "resource_metadata=" in refused.headers["www-authenticate"]
@@ -133,7 +133,7 @@ def test_clients_learn_where_tokens_come_from(oauth: Served, issuer: Issuer) -> 
 
 
 async def test_opaque_tokens_are_asked_about(issuer: Issuer) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         tokens = OAuthTokens(issuer.url, RESOURCE, client=("us", "secret"), http=client)
 
         known, unknown = await tokens.verify_token("opaque-1"), await tokens.verify_token("opaque-2")
@@ -157,7 +157,7 @@ def test_the_server_speaks_https(tmp_path: Path) -> None:
 
     with served(tmp_path / "a.ipynb", *options) as process:
         trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
-        answer = httpx.get(f"{process.url}/api/healthz", verify=trusting)
+        answer = httpx.get(f"{process.url}/api/healthz", verify=trusting, timeout=60)
 
     assert process.url.startswith("https://")
     assert answer.json()["status"] == "healthy"

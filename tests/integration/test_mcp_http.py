@@ -22,7 +22,7 @@ class JupyterMCPClient:
 
     def __init__(self, base_url: str = "http://localhost:4040"):
         self.base_url = base_url
-        self.client = httpx.AsyncClient()
+        self.client = httpx.AsyncClient(timeout=60)
 
     async def call_tool(self, tool_name: str, arguments: dict) -> dict:
         response = await self.client.post(
@@ -246,7 +246,7 @@ def test_plain_json_rpc_is_answered_with_json_whatever_is_accepted(http: httpx.C
 
 
 def test_health_needs_no_token_and_tells_no_secret(mcp_server: Served) -> None:
-    answer = httpx.get(f"{mcp_server.url}/api/healthz", headers={"Host": "10.1.2.3:4040"})
+    answer = httpx.get(f"{mcp_server.url}/api/healthz", headers={"Host": "10.1.2.3:4040"}, timeout=60)
 
     assert answer.status_code == 200
     assert set(answer.json()) == {"status", "kernel_status", "documents", "running_calls", "uptime", "version"}
@@ -257,7 +257,7 @@ def test_metrics_need_the_token(http: httpx.Client, mcp_server: Served) -> None:
     call(http, "run_code", code="1")
     call(http, "get_notebook_info")
 
-    assert httpx.get(f"{mcp_server.url}/metrics").status_code == 401
+    assert httpx.get(f"{mcp_server.url}/metrics", timeout=60).status_code == 401
     metrics = http.get("/metrics").text
     assert 'jupyter_mcp_calls_total{outcome="ok",tool="get_notebook_info"}' in metrics
     assert 'jupyter_mcp_call_seconds_bucket{le="0.1",tool="get_notebook_info"}' in metrics
@@ -290,7 +290,7 @@ def test_a_call_is_one_line_of_the_log_without_code_or_token(http: httpx.Client,
 def test_connect_refuses_what_cannot_be(mcp_server: Served, status: int, body: dict[str, str] | None) -> None:
     headers = mcp_server.headers if body else {}
 
-    answer = httpx.put(f"{mcp_server.url}/api/connect", json=body or {}, headers=headers)
+    answer = httpx.put(f"{mcp_server.url}/api/connect", json=body or {}, headers=headers, timeout=60)
 
     assert answer.status_code == status
     assert "t0ken-of-mine" not in answer.text

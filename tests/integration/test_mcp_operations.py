@@ -73,11 +73,13 @@ def logging_as_before() -> Iterator[None]:
 
 
 def spans(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "spans").read_text().splitlines()]
+    """Those that have been written to their end; a line may be on its way."""
+    lines = (folder / "spans").read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def test_a_token_is_made_and_printed_when_none_is_given(strict: Served) -> None:
-    without = httpx.post(f"{strict.url}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
+    without = httpx.post(f"{strict.url}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, timeout=60)
     with strict.client() as http:
         answer = ask(http, "ping")
 
@@ -102,9 +104,12 @@ def test_a_call_is_a_span_below_the_clients_without_code_or_output(strict: Serve
     headers = {"traceparent": f"00-{trace_id}-{parent_id}-01"}
 
     strict.call("append_execute_code_cell", headers=headers, source="print('mine' + ' alone')")
-    until(lambda: trace_id in (folder / "spans").read_text())
 
-    (span,) = (each for each in spans(folder) if trace_id in each["context"]["trace_id"])
+    def below() -> list[dict[str, Any]]:
+        return [each for each in spans(folder) if trace_id in each["context"]["trace_id"]]
+
+    until(below)
+    (span,) = below()
     assert span["name"] == "execute_tool append_execute_code_cell"
     assert span["parent_id"] == f"0x{parent_id}"
     assert span["attributes"]["gen_ai.tool.name"] == "append_execute_code_cell"
@@ -117,8 +122,10 @@ def test_a_call_is_a_span_below_the_clients_without_code_or_output(strict: Serve
 def test_a_failed_call_is_a_span_with_its_code(strict: Served, folder: Path) -> None:
     strict.call("read_cell", cell="nope")
 
-    until(lambda: "cell_not_found" in (folder / "spans").read_text())
-    assert spans(folder)[-1]["attributes"]["jupyter.outcome"] == "cell_not_found"
+    def outcomes() -> list[str]:
+        return [each["attributes"].get("jupyter.outcome") for each in spans(folder)]
+
+    until(lambda: "cell_not_found" in outcomes())
 
 
 def test_more_requests_at_a_time_than_may_be_are_told_to_wait(strict: Served, tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_more_requests_at_a_time_than_may_be_are_told_to_wait(strict: Served, tm
     source = waiting(tmp_path / "gate")
     running = threading.Thread(target=lambda: results.append(strict.call("run_code", code=source)))
     running.start()
-    until(lambda: httpx.get(f"{strict.url}/api/healthz").json()["running_calls"] == 1)
+    until(lambda: httpx.get(f"{strict.url}/api/healthz", timeout=60).json()["running_calls"] == 1)
 
     with strict.client() as http:
         second = http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
@@ -187,7 +194,7 @@ def test_a_running_cell_answers_before_the_server_ends(tmp_path: Path) -> None:
             target=lambda: results.append(process.call("append_execute_code_cell", source=source, timeout=80))
         )
         calling.start()
-        until(lambda: httpx.get(f"{process.url}/api/healthz").json()["running_calls"] == 1)
+        until(lambda: httpx.get(f"{process.url}/api/healthz", timeout=60).json()["running_calls"] == 1)
 
         process.process.send_signal(signal.SIGTERM)
         until(lambda: _is_closed(process.url))
@@ -212,7 +219,7 @@ def test_the_server_ends_within_its_grace_and_saves_what_a_cell_has_printed(tmp_
 
     assert " running " in text_of(left)
     assert code == 0
-    assert seconds < 7 + 20  # a busy machine has its own time; the cell alone would take 600
+    assert seconds < 7 + 50  # a busy machine has its own time; the cell alone would take 600
     assert "begun" in nbformat.read(tmp_path / "a.ipynb", as_version=4).cells[0].outputs[0].text
 
 
@@ -225,8 +232,8 @@ def _is_closed(url: str) -> bool:
 
 
 def test_health_tells_and_exits(mcp_server: Served) -> None:
-    healthy = CliRunner().invoke(app, ["health", mcp_server.url])
-    the_same = CliRunner().invoke(app, ["health", f"{mcp_server.url}/mcp"])
+    healthy = CliRunner().invoke(app, ["health", mcp_server.url, "--timeout", "60"])
+    the_same = CliRunner().invoke(app, ["health", f"{mcp_server.url}/mcp", "--timeout", "60"])
     nobody = CliRunner().invoke(app, ["health", "http://127.0.0.1:9"])
 
     assert healthy.exit_code == the_same.exit_code == 0
@@ -238,7 +245,7 @@ def test_health_tells_and_exits(mcp_server: Served) -> None:
 
 
 def test_health_watches_until_it_is_stopped(mcp_server: Served) -> None:
-    command = [*CLI, "health", mcp_server.url, "--watch", "0.1"]
+    command = [*CLI, "health", mcp_server.url, "--watch", "0.1", "--timeout", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
@@ -17,6 +16,7 @@ from langchain_jupyter.errors import ServerError, ServerRefused, ServerUnreachab
 from langchain_jupyter.mcp.remote import McpToolkit
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
 from tests.mcp_client import SHOW, SLOW
+from tests.servers import free_port
 from tests.serving import TOKEN, Served, balancer, served
 
 
@@ -83,8 +83,8 @@ async def test_prompts_are_those_of_the_server(toolkit: McpToolkit) -> None:
 
 async def test_a_server_that_is_started_anew_is_found_again(tmp_path: Path) -> None:
     notebook = tmp_path / "a.ipynb"
-    with served(notebook) as first:
-        port = httpx.URL(first.url).port
+    port = free_port()
+    with served(notebook, "--port", str(port)) as first:
         toolkit = await JupyterToolkit.from_mcp(f"{first.url}/mcp", token=TOKEN)
         called(toolkit, "append_markdown_cell", source="before")
     with pytest.raises(ServerUnreachable):

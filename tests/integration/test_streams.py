@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,18 @@ from langchain_jupyter import JupyterToolkit, create_jupyter_agent
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
 
 ASK: Any = {"messages": [("user", "Go.")]}
-SOURCE = (
-    "import sys, time\nfrom IPython.display import HTML\n"
-    "for n in range(3):\n    print('epoch', n, flush=True)\n    time.sleep(0.15)\n"
-    "print('careful', file=sys.stderr)\nHTML('<b>done</b>')"
-)
+SOURCE = """\
+import os, sys, time
+from IPython.display import HTML
+for n in range(3):
+    print("epoch", n, flush=True)
+    while not os.path.exists(f"seen {n}"): time.sleep(0.01)
+print("careful", file=sys.stderr)
+HTML("<b>done</b>")"""
+"""Goes on when what it has printed was seen."""
+
+MODES: dict[str, list[Any]] = {"custom": ["custom"], "tools": ["tools", "messages"]}
+"""What to ask a graph for; "tools" by itself comes at the end of a step only (langgraph 1.2, `Pregel.stream`)."""
 
 
 @pytest.fixture
@@ -32,19 +38,29 @@ def model() -> ScriptedModel:
     return ScriptedModel([calls(tool_call("append_execute_code_cell", "call-1", source=SOURCE)), "Done."])
 
 
-def events(chunks: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
-    """Our events by the mode of the stream they came through."""
-    found: dict[str, list[Any]] = {"custom": [], "tools": []}
-    for mode, chunk in chunks:
-        if mode == "custom":
-            found[mode].append(chunk)
-        elif mode == "tools" and chunk["event"] == "tool-output-delta":
-            found[mode].append(chunk["delta"])
-    return found
+class Events(dict[str, list[Any]]):
+    """Our events by the mode of the stream they came through; the cell is let go on when they have come.
+
+    Args:
+        folder: Where the cell looks for what was seen.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(custom=[], tools=[])
+        self._folder = folder
+
+    def take(self, mode: str, chunk: Any) -> None:
+        """Take what a stream has brought."""
+        if mode == "messages" or (mode == "tools" and chunk["event"] != "tool-output-delta"):
+            return
+        event = chunk if mode == "custom" else chunk["delta"]
+        self[mode].append(event)
+        for n in range(3):
+            if f"epoch {n}\n" in event["text"] + "".join(output.get("text", "") for output in event["outputs"]):
+                (self._folder / f"seen {n}").touch()
 
 
 def check(found: list[Any]) -> None:
-    assert len(found) >= 3  # while it ran, not at its end
     assert {(event["type"], event["tool_call_id"]) for event in found} == {("jupyter_output", "call-1")}
     assert {event["execution"] for event in found} == {"e1"}
     outputs = [output for event in found for output in event["outputs"]]
@@ -55,33 +71,38 @@ def check(found: list[Any]) -> None:
     assert outputs[-1]["mime_types"] == ["text/html", "text/plain"]
 
 
-@pytest.mark.parametrize("mode", ["custom", "tools"])
+@pytest.mark.parametrize("mode", MODES)
 def test_outputs_come_while_the_cell_runs(path: Path, mode: Any) -> None:
+    found = Events(path.parent)
     with JupyterToolkit(path) as toolkit:
         agent = create_jupyter_agent(model(), toolkit)
-        chunks = list(agent.stream(ASK, stream_mode=[mode]))
+        for chunk in agent.stream(ASK, stream_mode=MODES[mode]):
+            found.take(*chunk)
 
-    check(events(chunks)[mode])  # type: ignore[arg-type]
+    check(found[mode])
 
 
-@pytest.mark.parametrize("mode", ["custom", "tools"])
+@pytest.mark.parametrize("mode", MODES)
 async def test_outputs_come_while_the_cell_runs_in_async_code(path: Path, mode: Any) -> None:
+    found = Events(path.parent)
     async with JupyterToolkit(path) as toolkit:
         agent = create_jupyter_agent(model(), toolkit)
-        chunks = [chunk async for chunk in agent.astream(ASK, stream_mode=[mode])]
+        async for chunk in agent.astream(ASK, stream_mode=MODES[mode]):
+            found.take(*chunk)
 
-    check(events(chunks)[mode])  # type: ignore[arg-type]
+    check(found[mode])
 
 
 async def test_outputs_come_in_a_react_agent(path: Path) -> None:
     from langgraph.prebuilt import create_react_agent
 
+    found = Events(path.parent)
     async with JupyterToolkit(path) as toolkit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # deprecated upstream, still used
             agent = create_react_agent(model(), toolkit.get_tools())
-        stream: AsyncIterator[Any] = agent.astream(ASK, stream_mode=["custom", "tools"])
-        found = events([chunk async for chunk in stream])
+        async for chunk in agent.astream(ASK, stream_mode=["custom", "tools"]):
+            found.take(*chunk)
 
     check(found["custom"])
     assert found["tools"] == found["custom"]
@@ -100,7 +121,10 @@ def test_a_progress_bar_and_an_error_stay_small(path: Path) -> None:
 
 
 def test_a_run_that_is_waited_for_is_streamed_to_whoever_waits(path: Path) -> None:
-    source = "import time\nfor n in range(6):\n    print(n, flush=True)\n    time.sleep(0.2)"
+    source = (
+        "import itertools, os, time\nfor n in itertools.count():\n    print('step', n, flush=True)\n"
+        "    time.sleep(0.1)\n    if os.path.exists('seen'): break\nprint('the end')"
+    )
     script = ScriptedModel(
         [
             calls(tool_call("append_execute_code_cell", "start", source=source, timeout=0.3)),
@@ -113,10 +137,13 @@ def test_a_run_that_is_waited_for_is_streamed_to_whoever_waits(path: Path) -> No
     with JupyterToolkit(path) as toolkit:
         agent = create_jupyter_agent(script, toolkit, checkpointer=InMemorySaver())
         agent.invoke(ASK, config)
-        later = [event for _, event in agent.stream(ASK, config, stream_mode=["custom"])]
+        later = []
+        for _, event in agent.stream(ASK, config, stream_mode=["custom"]):
+            later.append(event)
+            (path.parent / "seen").touch()
 
     assert {event["tool_call_id"] for event in later} == {"wait"}
-    assert "5\n" in "".join(event["text"] for event in later)
+    assert "the end\n" in "".join(event["text"] for event in later)
 
 
 def test_a_run_ends_well_though_the_loop_of_its_listener_is_gone(path: Path) -> None:

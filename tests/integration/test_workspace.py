@@ -13,6 +13,7 @@ import pytest
 from langchain_core.messages import ToolMessage
 
 from langchain_jupyter import JupyterToolkit, create_jupyter_agent
+from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.errors import UsageError
 from langchain_jupyter.testing import ScriptedModel, calls, tool_call
 
@@ -135,24 +136,24 @@ def test_a_kernel_is_not_taken_from_a_cell_that_runs(desk: Desk) -> None:
     assert message.artifact["code"] == "busy"
 
 
-async def test_idle_notebooks_are_closed_and_saved_and_busy_ones_are_not(tmp_path: Path) -> None:
+async def test_idle_notebooks_are_closed_and_saved_and_busy_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "idle.ipynb", "1")
     write(tmp_path / "busy.ipynb", "1")
     desk = Desk(tmp_path, idle_close=0.5)
-    async with desk.toolkit, asyncio.timeout(30):
+    closed, loop, close = asyncio.Event(), asyncio.get_running_loop(), FileStore.close
+
+    async def closing(store: FileStore) -> None:
+        await close(store)
+        loop.call_soon_threadsafe(closed.set)
+
+    monkeypatch.setattr(FileStore, "close", closing)
+    async with desk.toolkit, asyncio.timeout(120):
         tools = desk.tools
-        busy = {"notebook": "busy.ipynb", "source": "import time; time.sleep(60)", "timeout": 0.1}
+        busy = {"notebook": "busy.ipynb", "source": "import time; time.sleep(600)", "timeout": 0.1}
         await tools["append_execute_code_cell"].ainvoke(busy)
         await tools["append_execute_code_cell"].ainvoke({"notebook": "idle.ipynb", "source": "kept = 1"})
-        process = desk.toolkit.workspace.opened["idle.ipynb"]
-        closed = asyncio.Event()
-        loop, close = asyncio.get_running_loop(), process.store.close
-
-        async def closing() -> None:
-            await close()
-            loop.call_soon_threadsafe(closed.set)
-
-        process.store.close = closing  # type: ignore[method-assign]
         await closed.wait()
         opened = list(desk.toolkit.workspace.opened)
         told = await tools["run_code"].ainvoke({"notebook": "idle.ipynb", "code": "'kept' in globals()"})

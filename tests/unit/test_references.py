@@ -132,7 +132,7 @@ def test_a_pattern_that_backtracks_without_end_is_stopped() -> None:
     with pytest.raises(InvalidArgument, match="nested repeats"):
         search("a" * 60 + "b", "/^(a|aa)+$/", 0, 1)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # a busy machine has its own time; unstopped it takes for ever
 
 
 @pytest.mark.parametrize("find", ["/(/", "/[/", "/a{2,1}/", "", "x" * 501])

@@ -92,7 +92,7 @@ async def _bounded() -> AsyncIterator[None]:
 
 async def test_a_run_longer_than_the_soft_wait_is_left_running_and_can_be_waited_for() -> None:
     kernel = GatedKernel({"slow": [printed("early\n")]}, held=("slow",))
-    session = await opened(kernel, soft_wait=0.05)
+    session = await opened(kernel, soft_wait=0.5)
 
     running = await session.insert_and_run("slow", caller="a")
     kernel.let_go()
