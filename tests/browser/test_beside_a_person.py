@@ -25,7 +25,7 @@ import time
 from sklearn.linear_model import SGDRegressor
 from sklearn.preprocessing import scale
 
-X, y = scale(data.drop(columns="target")), data["target"]
+X, y = scale(data.drop(columns="target")), scale(data["target"])
 model = SGDRegressor(eta0=0.001, random_state=0)
 for epoch in range(1, 31):
     model.partial_fit(X, y)
