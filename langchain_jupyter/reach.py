@@ -20,6 +20,7 @@ from langchain_jupyter.errors import ServerError
 from langchain_jupyter.kernels.client import ClientKernel
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.kernels.remote import RemoteKernel
+from langchain_jupyter.servers.answers import KernelSpecs
 from langchain_jupyter.servers.hub import awake
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import Capabilities, JupyterServer
@@ -151,8 +152,8 @@ class ServerKernels:
 
     async def specs(self) -> Mapping[str, str]:
         server, _ = await self._reach.open()
-        known = (await server.get("/api/kernelspecs"))["kernelspecs"]
-        return {name: spec["spec"]["display_name"] for name, spec in known.items()}
+        known = (await server.read(KernelSpecs, "/api/kernelspecs")).kernelspecs
+        return {name: each.spec.display_name for name, each in known.items()}
 
     async def close(self) -> None:
         await self._reach.close()

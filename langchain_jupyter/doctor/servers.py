@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import httpx
 from packaging.version import InvalidVersion, Version
 
 from langchain_jupyter.doctor.finding import Finding, fine, note, problem
 from langchain_jupyter.errors import ConnectionLost, OutOfReach, ServerError, ServerRefused, ServerUnreachable
+from langchain_jupyter.servers.answers import ContentsModel, KernelSpecs, Package
 from langchain_jupyter.servers.hub import HubServer, hub_server
 from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
 from langchain_jupyter.settings import ServerSettings
@@ -121,24 +121,24 @@ async def _collaboration(server: JupyterServer, can: Capabilities) -> Finding:
 async def _collaboration_version(server: JupyterServer) -> Version | None:
     """As JupyterLab's part of the extension says, whose major is that of the whole since 4."""
     try:
-        return Version(str((await server.get(_PACKAGE))["version"]))
-    except (ServerError, KeyError, TypeError, InvalidVersion):
+        return Version((await server.read(Package, _PACKAGE)).version)
+    except (ServerError, InvalidVersion):
         return None
 
 
 async def _kernel_specs(server: JupyterServer, wanted: str) -> Finding | None:
     try:
-        known: Mapping[str, Any] = await server.get("/api/kernelspecs")
+        known = await server.read(KernelSpecs, "/api/kernelspecs")
     except ServerError as error:
         return problem("Kernel specs", f"The server does not tell its kernel specs: {error}", "Ask who runs it.")
-    names = sorted(known["kernelspecs"])
+    names = sorted(known.kernelspecs)
     if not names:
         mend = "In the environment of that server: pip install ipykernel, then restart it."
         return problem("Kernel specs", "The server has no kernel spec at all.", mend)
     if wanted and wanted not in names:
         said = f"The server has no kernel spec '{wanted}'. It has: {', '.join(names)}."
         return problem("Kernel specs", said, "Give one of these as --kernel, or install that kernel there.")
-    return fine("Kernel specs", f"On the server: {', '.join(names)}; by default {known.get('default')}.")
+    return fine("Kernel specs", f"On the server: {', '.join(names)}; by default {known.default}.")
 
 
 async def _websockets(server: JupyterServer) -> Finding | None:
@@ -159,12 +159,12 @@ async def _folder(server: JupyterServer, notebook: str) -> Finding:
     """Whether it can be written, as the server says of it, or of its folder if it is not there yet."""
     for path in (notebook, str(PurePosixPath(notebook).parent).removeprefix(".")):
         try:
-            found = await server.get(f"/api/contents/{quoted(path)}", params={"content": 0})
+            found = await server.read(ContentsModel, f"/api/contents/{quoted(path)}", params={"content": 0})
         except ServerError as error:
             if error.status != 404:
                 return problem("Notebook", str(error), "Give the path of a notebook below the server's root.")
             continue
-        if not found.get("writable", True):
+        if found.writable is False:
             said = f"'{path or 'the root'}' is read-only on the server; no edit would be kept."
             return problem("Notebook", said, "Have the server's user get the right to write there.")
         return fine("Notebook", f"{notebook} can be {'written' if path == notebook else 'made'} on the server.")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypeVar
 
 import platformdirs
 
@@ -23,7 +22,10 @@ from langchain_jupyter.errors import (
     ServerRefused,
     ServerUnreachable,
 )
+from langchain_jupyter.servers.answers import ContentsModel, TextModel
 from langchain_jupyter.servers.server import JupyterServer, quoted
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -133,18 +135,18 @@ class RemoteFile:
         Raises:
             DocumentError: No such folder.
         """
-        if self._path.parent.name and await self._model(str(self._path.parent), content=0) is None:
+        if self._path.parent.name and await self._model(str(self._path.parent), ContentsModel, content=0) is None:
             raise DocumentError(
                 f"There is no folder {self._path.parent} on {self._server.url}. Make it, or give another path."
             )
 
     async def exists(self) -> bool:
         """Whether something is there."""
-        return await self._model(str(self._path), content=0) is not None
+        return await self._model(str(self._path), ContentsModel, content=0) is not None
 
     async def stamp(self) -> Stamp:
         """The hash of what is there; its time and size where the server makes no hashes."""
-        return self._stamped(await self._model(str(self._path), content=0, hash=1))
+        return self._stamped(await self._model(str(self._path), ContentsModel, content=0, hash=1))
 
     async def read(self) -> tuple[bytes | None, Stamp]:
         """The text, byte for byte.
@@ -153,14 +155,14 @@ class RemoteFile:
             DocumentError: It is no text.
         """
         try:
-            model = await self._model(str(self._path), content=1, hash=1, type="file", format="text")
+            model = await self._model(str(self._path), TextModel, content=1, hash=1, type="file", format="text")
         except ServerError as error:
             if error.status != 400:
                 raise
             raise DocumentError(f"{self._path} cannot be opened: {error}. It was not changed.") from error
         if model is None:
             return None, None
-        return str(model["content"]).encode("utf-8"), self._stamped(model)
+        return model.content.encode("utf-8", "surrogatepass"), self._stamped(model)
 
     async def write(self, content: bytes) -> Stamp:
         """Replace the text; the server does it whole or not at all."""
@@ -170,7 +172,7 @@ class RemoteFile:
     async def set_aside(self, text: str) -> str:
         """Write a copy beside it on the server; returns its path there."""
         number = 1
-        while await self._model(copy := self._beside(number), content=0) is not None:
+        while await self._model(copy := self._beside(number), ContentsModel, content=0) is not None:
             number += 1
         await self._put(copy, text)
         return copy
@@ -178,25 +180,24 @@ class RemoteFile:
     def _beside(self, number: int) -> str:
         return str(self._path.with_name(f"{self._path.stem}.conflict-{number}{self._path.suffix}"))
 
-    def _stamped(self, model: Mapping[str, Any] | None) -> Stamp:
+    def _stamped(self, model: ContentsModel | TextModel | None) -> Stamp:
         if model is None:
             return None
-        self._sha256 = model.get("hash_algorithm") == "sha256"
-        return model.get("hash") or (model.get("last_modified"), model.get("size"))
+        self._sha256 = model.hash_algorithm == "sha256"
+        return model.hash or (model.last_modified, model.size)
 
-    async def _model(self, path: str, **params: str | int) -> Mapping[str, Any] | None:
+    async def _model(self, path: str, shape: type[T], **params: str | int) -> T | None:
         """What the server says of a path; None where nothing is."""
         try:
-            model: Mapping[str, Any] = await self._server.request("GET", f"/api/contents/{quoted(path)}", params=params)
+            return await self._server.ask(shape, "GET", f"/api/contents/{quoted(path)}", params=params)
         except ServerRefused:
             raise
         except ServerError as error:
             if error.status == 404:
                 return None
             raise
-        return model
 
     async def _put(self, path: str, text: str) -> None:
         # As a file, not as a notebook: the server would write it its own way, and every byte that nobody touched stays.
         body = {"type": "file", "format": "text", "content": text}
-        await self._server.request("PUT", f"/api/contents/{quoted(path)}", json=body)
+        await self._server.ask(ContentsModel, "PUT", f"/api/contents/{quoted(path)}", json=body)

@@ -76,6 +76,8 @@ class Replica:
 
     def take(self, message: bytes) -> bytes | None:
         """Apply a message of the sync protocol; returns the answer to it, if it asks for one."""
+        if message[1] == YSyncMessageType.SYNC_STEP1:
+            _clocks(read_message(message[2:]))  # pycrdt looks for no end of a state vector that says to be long
         self.before()
         self._receiving = True
         try:
@@ -171,10 +173,13 @@ class RoomProvider:
         greeting = await self._or_lost(self._greeting)
         self._joined = True
         self._replica.connect(self._outbox.put_nowait)
-        self._answer(greeting)
         early, self._early = self._early, []
-        for message in early:
-            self._answer(message)
+        try:
+            for message in (greeting, *early):
+                self._answer(message)
+        except Exception as error:
+            self.diverged = True
+            raise ConnectionLost(f"What the room says of the notebook cannot be read ({error}).") from error
         await self.barrier()
 
     async def barrier(self) -> None:
@@ -260,7 +265,8 @@ class RoomProvider:
         for task in self._tasks:
             task.cancel()
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(ended, Exception) and not isinstance(ended, ConnectionLost):
+            # pycrdt's panics are no Exception
+            if isinstance(ended, BaseException) and not isinstance(ended, (ConnectionLost, asyncio.CancelledError)):
                 logger.warning("a message of the room could not be taken in", exc_info=ended)
                 self.diverged = True
         await self._socket.close()
@@ -273,6 +279,7 @@ class RoomProvider:
         elif message[0] == YMessageType.SYNC and self._joined:
             self._answer(message)
         elif message[0] == YMessageType.SYNC and message[1] == YSyncMessageType.SYNC_STEP1:
+            _clocks(read_message(message[2:]))
             if not self._greeting.done():
                 self._greeting.set_result(message)
         elif message[0] == YMessageType.SYNC:

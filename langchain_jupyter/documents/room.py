@@ -33,6 +33,7 @@ from langchain_jupyter.errors import (
     ServerError,
     ServerRefused,
 )
+from langchain_jupyter.servers.answers import RoomSession
 from langchain_jupyter.servers.server import JupyterServer, quoted
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ class RoomStore:
         """Join the room.
 
         Raises:
-            DocumentError: Not a notebook, no such folder, or the server has no such rooms.
+            DocumentError: Not a notebook, or no such folder.
+            ServerError: The server has no such rooms.
             ServerUnreachable: Nobody answers.
             ServerRefused: The token does not allow it.
             ConnectionLost: The room did not synchronise in time.
@@ -276,12 +278,11 @@ class RoomStore:
         """The room of the notebook, and the server's life that it belongs to."""
         path = self._path_now()
         try:
-            session = await self._server.request(
-                "PUT", f"/api/collaboration/session/{quoted(path)}", json={"format": "json", "type": "notebook"}
+            wanted = {"format": "json", "type": "notebook"}
+            session = await self._server.ask(
+                RoomSession, "PUT", f"/api/collaboration/session/{quoted(path)}", json=wanted
             )
-            return {"room": f"json:notebook:{session['fileId']}", "sessionId": session["sessionId"]}
-        except (KeyError, TypeError) as error:
-            raise DocumentError(f"{self._server.url} has no rooms of jupyter-collaboration as we know them.") from error
+            return {"room": f"json:notebook:{session.fileId}", "sessionId": session.sessionId}
         except ServerRefused:
             raise
         except ServerError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, check_name, n
 from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, ServerError
 from langchain_jupyter.models import NotebookFile
 from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.servers.answers import ContentsModel
 from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
 
 _FOLDERS = 1_000
@@ -68,55 +69,61 @@ class ServerFolder:
         if await self._model(to) is not None or (model := await self._model(path, content=True)) is None:
             return
         server, _ = await self._open()
-        await self._make(server, to, {"type": "notebook", "format": "json", "content": model["content"]})
+        await self._make(server, to, {"type": "notebook", "format": "json", "content": model.content})
 
     async def notebooks(self, path: str = "") -> Sequence[NotebookFile]:
         folder = _inside(path) if path.strip("/") else ""
         model = await self._model(folder, content=True)
-        if model is None or model.get("type") != "directory":
+        if model is None or model.type != "directory":
             raise NotebookNotFound(f"No folder '{one_line(path)}' below {self.root}.")
         return sorted(await self._walk(model), key=lambda found: found.path)
 
-    async def _walk(self, model: Mapping[str, Any]) -> list[NotebookFile]:
+    async def _walk(self, model: ContentsModel) -> list[NotebookFile]:
         """Level by level, some folders at once; at most a thousand folders."""
         found: list[NotebookFile] = []
         level, left = [model], _FOLDERS
         while level:
             folders: list[str] = []
-            for each in (entry for parent in level for entry in parent.get("content") or ()):
-                if each["type"] == "directory" and not each["name"].startswith(".") and each["name"] not in SKIPPED:
-                    folders.append(self._relative(each["path"]))
-                elif each["type"] == "notebook" and not each["name"].startswith("."):
+            for each in [entry for parent in level for entry in await self._entries(parent)]:
+                if each.type == "directory" and not each.name.startswith(".") and each.name not in SKIPPED:
+                    folders.append(self._relative(each.path))
+                elif each.type == "notebook" and not each.name.startswith("."):
                     found.append(self._file(each))
             folders, left = folders[:left], left - len(folders[:left])
             level = [inner for inner in await self._models(folders) if inner is not None]
         return found
 
-    async def _models(self, folders: Sequence[str]) -> list[Mapping[str, Any] | None]:
+    async def _entries(self, folder: ContentsModel | None) -> Sequence[ContentsModel]:
+        """What stands in a folder."""
+        server, _ = await self._open()
+        if folder is None or folder.content is None:
+            return ()
+        return server.check(list[ContentsModel], folder.content, f"/api/contents/{quoted(folder.path)}")
+
+    async def _models(self, folders: Sequence[str]) -> list[ContentsModel | None]:
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(folder: str) -> Mapping[str, Any] | None:
+        async def one(folder: str) -> ContentsModel | None:
             async with gate:
                 return await self._model(folder, content=True)
 
         return list(await asyncio.gather(*map(one, folders)))
 
-    async def _model(self, path: str, *, content: bool = False) -> Mapping[str, Any] | None:
+    async def _model(self, path: str, *, content: bool = False) -> ContentsModel | None:
         server, _ = await self._open()
         try:
             where = quoted(self.location(path) if path else self._root)
-            model: Mapping[str, Any] = await server.get(f"/api/contents/{where}", params={"content": int(content)})
+            return await server.read(ContentsModel, f"/api/contents/{where}", params={"content": int(content)})
         except ServerError as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
-        return model
 
     async def _make(self, server: JupyterServer, path: str, body: Mapping[str, Any]) -> None:
         if body["type"] == "directory" and await self._model(path) is not None:
             return
         try:
-            await server.request("PUT", f"/api/contents/{quoted(self.location(path))}", json=body)
+            await server.ask(ContentsModel, "PUT", f"/api/contents/{quoted(self.location(path))}", json=body)
         except ServerError as error:
             raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: {error}") from error
 
@@ -124,15 +131,16 @@ class ServerFolder:
         """What there is beside a notebook that is not there."""
         folder = str(PurePosixPath(path).parent)
         model = await self._model("" if folder == "." else folder, content=True)
-        entries = () if model is None else model.get("content") or ()
-        return nearest([self._relative(each["path"]) for each in entries if each["name"].endswith(SUFFIX)], path)
+        there = [self._relative(each.path) for each in await self._entries(model) if each.name.endswith(SUFFIX)]
+        return nearest(there, path)
 
     def _relative(self, path: str) -> str:
         return path.strip("/").removeprefix(f"{self._root}/" if self._root else "")
 
-    def _file(self, model: Mapping[str, Any]) -> NotebookFile:
-        modified = datetime.fromisoformat(model["last_modified"]).timestamp()
-        return NotebookFile(self._relative(model["path"]), int(model.get("size") or 0), modified)
+    def _file(self, model: ContentsModel) -> NotebookFile:
+        when = model.last_modified
+        modified = 0.0 if when is None else (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+        return NotebookFile(self._relative(model.path), model.size or 0, modified)
 
 
 def _inside(path: str) -> str:

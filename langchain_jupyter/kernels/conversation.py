@@ -15,6 +15,7 @@ from langchain_jupyter.kernels.kernel import Channel, Message, truncated
 from langchain_jupyter.kernels.request import Request, execute_content
 from langchain_jupyter.kernels.wire import Envelope
 from langchain_jupyter.models import KernelState
+from langchain_jupyter.servers.answers import KernelModel
 
 logger = logging.getLogger(__name__)
 
@@ -121,11 +122,11 @@ class Conversation:
             task.cancel()
         self.line = None
 
-    def resumed(self, model: Mapping[str, Any]) -> None:
+    def resumed(self, model: KernelModel) -> None:
         """The line is there again after it broke; the server said that of the kernel just before."""
-        if model.get("connections") != 0:
+        if model.connections != 0:
             self._tell_gap()
-        elif model.get("execution_state") == "busy" and self._last:
+        elif model.execution_state == "busy" and self._last:
             self._next = self._last + 1
         self.later(self.settle(list(self._waiting.values())))
 

@@ -6,12 +6,11 @@ Source: https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from langchain_jupyter.errors import KernelStartError, ServerError, ServerRefused
+from langchain_jupyter.servers.answers import Id, KernelModel, KernelSpec, KernelSpecs, SessionModel
 from langchain_jupyter.servers.server import JupyterServer
 
 _ID = re.compile(r"\w{8}-\w{4}-\w{4}-\w{4}-\w{12}")
@@ -58,6 +57,14 @@ class Wanted:
     sessions: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A session of the server with its kernel."""
+
+    id: Id
+    kernel: KernelModel
+
+
 async def take(server: JupyterServer, wanted: Wanted) -> Lease:
     """Find the kernel, or start it.
 
@@ -70,12 +77,12 @@ async def take(server: JupyterServer, wanted: Wanted) -> Lease:
         ServerUnreachable: Nobody answers.
         ServerError: The server would not tell.
     """
-    specs = await server.get("/api/kernelspecs")
+    specs = await server.read(KernelSpecs, "/api/kernelspecs")
     if _ID.fullmatch(wanted.choice):
         return _named(await _running(server, wanted.choice), specs)
     session = await _session(server, wanted.path) if wanted.sessions and wanted.path else None
-    if session is not None and wanted.choice in ("", session["kernel"]["name"]):
-        return _named(session["kernel"], specs)
+    if session is not None and wanted.choice in ("", session.kernel.name):
+        return _named(session.kernel, specs)
     name = wanted.spec if wanted.choice in ("", "new") else wanted.choice
     _check(name, specs)
     try:
@@ -101,17 +108,13 @@ async def give_back(server: JupyterServer, lease: Lease) -> None:
 
 
 async def _start(
-    server: JupyterServer, wanted: Wanted, name: str, session: Mapping[str, Any] | None, specs: Mapping[str, Any]
+    server: JupyterServer, wanted: Wanted, name: str, session: _Session | None, specs: KernelSpecs
 ) -> Lease:
     kernel = {"name": name} if name else {}
-    if session is not None and not _in_use(session["kernel"]):
-        changed = await server.request(
-            "PATCH",
-            f"/api/sessions/{session['id']}",
-            json={"kernel": kernel or _default(specs)},
-            timeout=_START_TIMEOUT,
-        )
-        return _named(changed["kernel"], specs, ours=True)
+    if session is not None and not _in_use(session.kernel):
+        path, change = f"/api/sessions/{session.id}", {"kernel": kernel or {"name": specs.default}}
+        changed = await server.ask(_Session, "PATCH", path, json=change, timeout=_START_TIMEOUT)
+        return _named(changed.kernel, specs, ours=True)
     if session is None and wanted.sessions and wanted.path:
         model = {
             "path": wanted.path,
@@ -119,34 +122,34 @@ async def _start(
             "type": "notebook",
             "kernel": kernel,
         }
-        made = await server.request("POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
-        ours = _named(made["kernel"], specs, ours=True, session=made["id"])
+        made = await server.ask(_Session, "POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
+        ours = _named(made.kernel, specs, ours=True, session=made.id)
         return await _agreed(server, wanted, ours, specs)
     place = {"path": wanted.path} if wanted.path else {}
-    made = await server.request("POST", "/api/kernels", json={**kernel, **place}, timeout=_START_TIMEOUT)
-    return _named(made, specs, ours=True)
+    alone = await server.ask(KernelModel, "POST", "/api/kernels", json={**kernel, **place}, timeout=_START_TIMEOUT)
+    return _named(alone, specs, ours=True)
 
 
-async def _agreed(server: JupyterServer, wanted: Wanted, ours: Lease, specs: Mapping[str, Any]) -> Lease:
+async def _agreed(server: JupyterServer, wanted: Wanted, ours: Lease, specs: KernelSpecs) -> Lease:
     """The kernel that all use who opened the notebook at the same moment; ours is ended if it is not that one.
 
     The server looks for a session and then makes one, and in between another client may do the same. Whoever comes to
     the list later sees both, in the order in which they were made, and the first is the one that everybody finds.
     """
     session = await _session(server, wanted.path)
-    if session is None or session["id"] == ours.session or wanted.choice not in ("", session["kernel"]["name"]):
+    if session is None or session.id == ours.session or wanted.choice not in ("", session.kernel.name):
         return ours
     await give_back(server, ours)
-    return _named(session["kernel"], specs)
+    return _named(session.kernel, specs)
 
 
-def _in_use(kernel: Mapping[str, Any]) -> bool:
-    return bool(kernel.get("connections")) or kernel.get("execution_state") == "busy"
+def _in_use(kernel: KernelModel) -> bool:
+    return kernel.others > 0 or kernel.execution_state == "busy"
 
 
-async def _running(server: JupyterServer, kernel_id: str) -> Mapping[str, Any]:
+async def _running(server: JupyterServer, kernel_id: str) -> KernelModel:
     try:
-        found: Mapping[str, Any] = await server.get(f"/api/kernels/{kernel_id}")
+        return await server.read(KernelModel, f"/api/kernels/{kernel_id}")
     except ServerError as error:
         if error.status != _NOT_FOUND:
             raise
@@ -154,20 +157,17 @@ async def _running(server: JupyterServer, kernel_id: str) -> Mapping[str, Any]:
             f"No kernel with the id {kernel_id} runs on {server.url}; it may have been shut down. "
             'Give kernel="" for the notebook\'s kernel, or the id of a running one.'
         ) from error
-    return found
 
 
-async def _session(server: JupyterServer, path: str) -> Mapping[str, Any] | None:
-    found = (each for each in await server.get("/api/sessions") if each.get("path") == path and each.get("kernel"))
-    return next(found, None)
+async def _session(server: JupyterServer, path: str) -> _Session | None:
+    for each in await server.read(list[SessionModel], "/api/sessions"):
+        if each.path == path and each.kernel is not None:
+            return _Session(each.id, each.kernel)
+    return None
 
 
-def _default(specs: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"name": specs.get("default", "python3")}
-
-
-def _check(name: str, specs: Mapping[str, Any]) -> None:
-    installed = specs.get("kernelspecs", {})
+def _check(name: str, specs: KernelSpecs) -> None:
+    installed = specs.kernelspecs
     if name and name not in installed:
         listed = ", ".join(sorted(installed)) or "none"
         raise KernelStartError(
@@ -175,13 +175,13 @@ def _check(name: str, specs: Mapping[str, Any]) -> None:
         )
 
 
-def _named(kernel: Mapping[str, Any], specs: Mapping[str, Any], *, ours: bool = False, session: str = "") -> Lease:
-    spec = specs.get("kernelspecs", {}).get(kernel["name"], {}).get("spec", {})
+def _named(kernel: KernelModel, specs: KernelSpecs, *, ours: bool = False, session: str = "") -> Lease:
+    spec = specs.kernelspecs.get(kernel.name, KernelSpec()).spec
     return Lease(
-        kernel_id=kernel["id"],
-        spec=kernel["name"],
-        language=str(spec.get("language", "")).lower(),
-        display_name=str(spec.get("display_name", "")),
+        kernel_id=kernel.id,
+        spec=kernel.name,
+        language=spec.language.lower(),
+        display_name=spec.display_name,
         ours=ours,
         session=session,
     )

@@ -20,6 +20,7 @@ from langchain_jupyter.errors import (
 from langchain_jupyter.kernels.conversation import SHUT_DOWN
 from langchain_jupyter.kernels.kernel import Channel
 from langchain_jupyter.kernels.wire import V1, Envelope, decode, encode, header
+from langchain_jupyter.servers.answers import KernelModel, Status
 from langchain_jupyter.servers.server import JupyterServer, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 30.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 3.0
+_MUTE = 10
 _NOT_FOUND = 404
 
 
@@ -52,7 +54,7 @@ class Line:
         kernel_id: str,
         *,
         receive: Callable[[Envelope], None],
-        resumed: Callable[[Mapping[str, Any]], None],
+        resumed: Callable[[KernelModel], None],
         ended: Callable[[OutOfReach], None],
         session: str = "",
     ) -> None:
@@ -110,15 +112,14 @@ class Line:
         """The header of a new message of ours."""
         return header(msg_type, self.session)
 
-    async def model(self) -> Mapping[str, Any]:
-        """What the server says of the kernel: `execution_state`, `connections`, and others.
+    async def model(self) -> KernelModel:
+        """What the server says of the kernel.
 
         Raises:
             ServerError: Status 404 if it has no such kernel.
             OutOfReach: Whatever else is wrong.
         """
-        found: Mapping[str, Any] = await self._server.request("GET", self._path)
-        return found
+        return await self._server.ask(KernelModel, "GET", self._path)
 
     async def gone(self) -> KernelDied:
         """Why the server does not have the kernel any more, as far as known."""
@@ -149,27 +150,32 @@ class Line:
     async def _server_start(self) -> str:
         """When the server was started; "" where it does not tell."""
         try:
-            return str((await self._server.get("/api/status")).get("started", ""))
+            return (await self._server.read(Status, "/api/status")).started
         except ServerError:
             return ""
 
     def _read(self, data: bytes | str, subprotocol: str | None) -> None:
         try:
             envelope = decode(data, subprotocol)
-        except (ValueError, LookupError, TypeError) as error:
+        except ValueError as error:
             logger.warning("left out a message that is none: %s", error)
             return
         self._receive(envelope)
 
     async def _keep(self, socket: WebSocket) -> None:
+        mute, clock = 0, asyncio.get_running_loop().time
         try:
             while True:
                 self._socket = socket
                 self._settled.set()
+                opened, heard = clock(), False
                 async for data in socket:
+                    heard = True
                     self._read(data, socket.subprotocol)
                 self._settled.clear()
                 logger.info("the line to %s broke (%s)", self._path, socket.close_code)
+                mute = 0 if heard or clock() - opened > _PATIENCE else mute + 1
+                await self._wait(mute)
                 socket, model = await self._take_up()
                 self._socket = socket
                 self._settled.set()
@@ -179,7 +185,18 @@ class Line:
             self._settled.set()
             self._ended(error)
 
-    async def _take_up(self) -> tuple[WebSocket, Mapping[str, Any]]:
+    async def _wait(self, mute: int) -> None:
+        """Be slow with a server that closes one line after the other as soon as it is open.
+
+        Raises:
+            ConnectionLost: So many of them carried nothing.
+        """
+        if mute > _MUTE:
+            raise ConnectionLost(f"The server opens the line to the kernel and closes it at once, {mute} times by now.")
+        if mute > 1:
+            await asyncio.sleep(min(_FIRST_PAUSE * 2**mute, _LONGEST_PAUSE))
+
+    async def _take_up(self) -> tuple[WebSocket, KernelModel]:
         """Connect again; and what the server said of the kernel just before.
 
         Raises:

@@ -23,6 +23,7 @@ from langchain_jupyter.kernels.kernel import Message, truncated
 from langchain_jupyter.kernels.lease import Lease, Wanted, give_back, take
 from langchain_jupyter.kernels.line import Line
 from langchain_jupyter.models import KernelInfo, KernelState
+from langchain_jupyter.servers.answers import KernelModel
 from langchain_jupyter.servers.hub import awake
 from langchain_jupyter.servers.server import Capabilities, JupyterServer
 
@@ -162,15 +163,15 @@ class RemoteKernel:
 
     async def left(self, receipt: Mapping[str, str]) -> bool:
         try:
-            model = await self._server.get(f"/api/kernels/{receipt['kernel']}")
+            model = await self._server.read(KernelModel, f"/api/kernels/{receipt['kernel']}")
         except OutOfReach:
             return False
-        return bool(model.get("connections") == 0)
+        return model.connections == 0
 
     async def alone(self) -> bool:
         if self._line is None:
             return False
-        return int((await self._line.model()).get("connections", 0)) <= self._line.up
+        return (await self._line.model()).others <= self._line.up
 
     def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
         request = self._talk.expect(receipt["msg_id"])
@@ -265,7 +266,7 @@ class RemoteKernel:
             talk.resumed(model)
         elif recalled:
             talk.fail(KernelDied(_ANOTHER))
-        busy = model.get("execution_state") == "busy"
+        busy = model.execution_state == "busy"
         if unlike or not busy:  # what is asked of a busy kernel waits until it is idle
             await talk.answering(unlike)
             busy = talk.state == "busy"
@@ -291,7 +292,7 @@ class RemoteKernel:
         if (model := await self._model(lease.kernel_id)) is None:
             return True
         ourselves = self._line is not None and self._line.up
-        if int(model.get("connections", 0)) > ourselves:
+        if model.others > ourselves:
             logger.info("the kernel %s is left running: others are on it", lease.kernel_id)
             return False
         if self._talk.pending:
@@ -305,15 +306,14 @@ class RemoteKernel:
         if line is not None:
             await line.close()
 
-    async def _model(self, kernel_id: str) -> Mapping[str, Any] | None:
+    async def _model(self, kernel_id: str) -> KernelModel | None:
         """What the server says of a kernel; None if it has none of that id."""
         try:
-            found: Mapping[str, Any] = await self._server.get(f"/api/kernels/{kernel_id}")
+            return await self._server.read(KernelModel, f"/api/kernels/{kernel_id}")
         except ServerError as error:
             if error.status != _NOT_FOUND:
                 raise
             return None
-        return found
 
     async def _leaving(self, kernel_id: str) -> None:
         """Wait for the end of a kernel that is being shut down: the server lists it until then."""
@@ -344,7 +344,7 @@ class RemoteKernel:
                 raise
             self._talk.shut_down(str(await line.gone()))
             return
-        if model.get("execution_state") == "dead":
+        if model.execution_state == "dead":
             self._talk.shut_down(GAVE_UP)
 
     def _ended(self, error: OutOfReach) -> None:

@@ -17,6 +17,7 @@ from langchain_jupyter.kernels.kernel import Channel
 
 V1 = "v1.kernel.websocket.jupyter.org"
 _WORD = 8
+_CHANNELS = ("shell", "iopub", "stdin", "control")
 _PARTS = ("header", "parent_header", "metadata", "content")
 
 
@@ -95,13 +96,29 @@ def decode(data: bytes | str, subprotocol: str | None) -> Envelope:
         raise ValueError("a frame that is shorter than it says")
     offsets = [int.from_bytes(data[_WORD * n : _WORD * (n + 1)], "little") for n in range(1, len(_PARTS) + 3)]
     channel = data[offsets[0] : offsets[1]].decode()
-    parts = [json.loads(data[offsets[n] : offsets[n + 1]]) for n in range(1, len(_PARTS) + 1)]
-    return Envelope(cast(Channel, channel), *parts)
+    return _envelope(channel, [_json(data[offsets[n] : offsets[n + 1]]) for n in range(1, len(_PARTS) + 1)])
 
 
 def _decode_json(text: str | bytes) -> Envelope:
-    message = json.loads(text)
-    return Envelope(message.get("channel") or "iopub", *(message.get(part) or {} for part in _PARTS))
+    message = _json(text)
+    if not isinstance(message, Mapping):
+        raise ValueError("a message that is no object")
+    return _envelope(message.get("channel") or "iopub", [message.get(part) or {} for part in _PARTS])
+
+
+def _envelope(channel: Any, parts: list[Any]) -> Envelope:
+    if channel not in _CHANNELS or not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError("a message whose parts are no objects, or on no channel")
+    if not isinstance(parts[0].get("msg_type"), str):
+        raise ValueError("a message without a type")
+    return Envelope(cast(Channel, channel), *parts)
+
+
+def _json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is too deep") from error
 
 
 def _first_buffer(data: bytes) -> bytes:

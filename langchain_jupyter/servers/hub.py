@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from langchain_jupyter.errors import ServerError, ServerRefused
+from langchain_jupyter.servers.answers import Progress
 from langchain_jupyter.servers.server import JupyterServer
 
 logger = logging.getLogger(__name__)
@@ -124,14 +124,10 @@ async def _progress(hub: JupyterServer, whose: HubServer) -> None:
     Raises:
         ServerError: The hub says that it failed.
     """
-    with contextlib.suppress(ServerRefused):  # it may start, and not be looked at
-        async for event in hub.events(f"{whose.api}/progress"):
-            _log(event)
-            if event.get("failed"):
-                raise ServerError(
-                    f"The server of {whose.user} did not start: {event.get('message')}. See {whose.page}."
-                )
-
-
-def _log(event: Mapping[str, Any]) -> None:
-    logger.info("the server starts, %s%%: %s", event.get("progress", "?"), event.get("message", ""))
+    events = hub.events(Progress, f"{whose.api}/progress")
+    async with contextlib.aclosing(events):  # a generator that is left alone holds its connection
+        with contextlib.suppress(ServerRefused):  # it may start, and not be looked at
+            async for event in events:
+                logger.info("the server starts, %s%%: %s", event.progress, event.message)
+                if event.failed:
+                    raise ServerError(f"The server of {whose.user} did not start: {event.message}. See {whose.page}.")

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 
 from langchain_jupyter.errors import JupyterError, MissingExtra, OutOfReach, ServerUnreachable
+from langchain_jupyter.servers.answers import KernelModel
 from langchain_jupyter.servers.server import JupyterServer, quoted
 from langchain_jupyter.settings import ServerSettings
 
@@ -167,8 +168,8 @@ class LabServer:
         server = JupyterServer(self.settings)
         try:
             async with asyncio.timeout(_STOP_TIMEOUT):
-                for kernel in await server.request("GET", "/api/kernels"):
-                    await server.request("DELETE", f"/api/kernels/{kernel['id']}")
+                for kernel in await server.ask(list[KernelModel], "GET", "/api/kernels"):
+                    await server.request("DELETE", f"/api/kernels/{kernel.id}")
         except (JupyterError, TimeoutError):
             pass  # a server that does not answer is ended by force, and its kernels see that their parent is gone
         finally:

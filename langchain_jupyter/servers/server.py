@@ -10,21 +10,24 @@ import json as jsonlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from langchain_jupyter.errors import ConnectionLost, ServerError, ServerRefused, ServerUnreachable
 from langchain_jupyter.redaction import Redactor
+from langchain_jupyter.servers.answers import About, WrongShape, checked
 from langchain_jupyter.settings import ServerSettings
+
+T = TypeVar("T")
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 _HANDSHAKE = 30.0
@@ -33,6 +36,7 @@ _PING_TIMEOUT = 30.0  # a server that reads or writes a large notebook answers n
 _ATTEMPTS = 4
 _LONGEST = 300.0  # seconds for a whole answer, however steadily it comes
 _LARGEST = 1_000_000_000  # bytes of an answer, or of a message
+_EVENTS = 1_000_000  # characters of one event
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 wire = logging.getLogger(f"{__name__}.wire")
@@ -89,8 +93,8 @@ class JupyterServer:
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
         timeout: float | None = None,
-    ) -> Any:
-        """Ask, once.
+    ) -> object:
+        """Ask, once. What is read of the answer goes through `ask`.
 
         Args:
             method: Of HTTP.
@@ -121,17 +125,56 @@ class JupyterServer:
             raise self._unreachable(error) from error
         except httpx.TransportError as error:
             raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer came ({_name(error)}).") from error
+        except httpx.DecodingError as error:
+            raise self._strange(path, "it is compressed, and cannot be read") from error
         if not answer.is_success:
             reason = self._redactor.redact(_reason(body))  # a server may repeat what it was sent
             raise self._refusal(answer.status_code, f"{method} {path}", reason)
         if not body:
             return None
         try:
-            return jsonlib.loads(body)
+            answered: object = jsonlib.loads(body)
         except (ValueError, RecursionError) as error:
-            raise self._strange(path) from error
+            raise self._strange(path, "it is no JSON") from error
+        return answered
 
-    async def get(self, path: str, *, params: Mapping[str, str | int] | None = None) -> Any:
+    async def ask(
+        self,
+        shape: type[T],
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        timeout: float | None = None,
+    ) -> T:
+        """As `request`; what is answered has that shape.
+
+        Raises:
+            ServerError: It has another.
+        """
+        return self.check(shape, await self.request(method, path, json=json, params=params, timeout=timeout), path)
+
+    async def read(self, shape: type[T], path: str, *, params: Mapping[str, str | int] | None = None) -> T:
+        """As `get`; what is answered has that shape.
+
+        Raises:
+            ServerError: It has another.
+        """
+        return self.check(shape, await self.get(path, params=params), path)
+
+    def check(self, shape: type[T], answer: object, path: str) -> T:
+        """An answer, or a part of it, in the shape that it must have.
+
+        Raises:
+            ServerError: It has another.
+        """
+        try:
+            return checked(shape, answer)
+        except WrongShape as error:
+            raise self._strange(path, self._redactor.redact(str(error))) from None  # its own words may hold the token
+
+    async def get(self, path: str, *, params: Mapping[str, str | int] | None = None) -> object:
         """Read, again with growing pauses where nobody answers: reading twice does no harm.
 
         Raises:
@@ -158,9 +201,7 @@ class JupyterServer:
             ServerRefused: The token does not give enough rights to see anything.
             ServerError: It is no Jupyter server.
         """
-        about = await self.get("/api")
-        if not isinstance(about, Mapping) or not isinstance(about.get("version"), str):
-            raise self._strange("/api")
+        about = await self.read(About, "/api")
         rooms, contents, sessions = await asyncio.gather(
             # PUT would create a room and GET is not there: 405 tells of the extension, 404 of its absence.
             self._status("/api/collaboration/session/x"),
@@ -169,7 +210,7 @@ class JupyterServer:
         )
         if {contents, sessions} == {403} or 401 in (contents, sessions):
             raise self._refusal(403, "GET /api/contents", "")
-        return Capabilities(about["version"], rooms == 405, contents == 200, sessions == 200)
+        return Capabilities(about.version, rooms == 405, contents == 200, sessions == 200)
 
     async def connect(
         self, path: str, *, params: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
@@ -199,30 +240,32 @@ class JupyterServer:
             raise self._refusal(error.response.status_code, f"the WebSocket {path}", "") from error
         except (OSError, TimeoutError) as error:
             raise self._unreachable(error) from error
-        except InvalidHandshake as error:
+        except WebSocketException as error:
             raise ServerError(f"{self.url} does not speak WebSocket at {path}: {_name(error)}.") from error
         return WebSocket(connection)
 
-    async def events(self, path: str) -> AsyncIterator[Mapping[str, Any]]:
-        """The server-sent events of a path, as JSON, until the server ends them.
+    async def events(self, shape: type[T], path: str) -> AsyncGenerator[T, None]:
+        """The server-sent events of a path, each in that shape, until the server ends them.
 
         Raises:
             ServerUnreachable: Nobody answers.
             ConnectionLost: The stream broke.
             ServerRefused: 401 or 403.
-            ServerError: Any other status but 2xx.
+            ServerError: Any other status but 2xx, or what is no event of that shape.
         """
         try:
             async with self._client.stream("GET", f"{self.url}{path}") as answer:
                 if not answer.is_success:
                     raise self._refusal(answer.status_code, f"GET {path}", "")
-                async for line in answer.aiter_lines():
+                async for line in self._lines(answer, path):
                     if line.startswith("data:"):
-                        yield jsonlib.loads(line.removeprefix("data:"))
+                        yield self.check(shape, self._event(line.removeprefix("data:"), path), path)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise self._unreachable(error) from error
         except httpx.TransportError as error:
             raise ConnectionLost(f"GET {path} at {self.url}: the stream broke ({_name(error)}).") from error
+        except httpx.DecodingError as error:
+            raise self._strange(path, "it is compressed, and cannot be read") from error
 
     async def close(self) -> None:
         """Give the connections back. WebSockets are their owners' to close."""
@@ -239,6 +282,23 @@ class JupyterServer:
                 raise ServerError(f"{self.url} answered {what} with more than {_LARGEST / 1e6:,.0f} MB.")
         return b"".join(chunks)
 
+    async def _lines(self, answer: httpx.Response, path: str) -> AsyncIterator[str]:
+        """The lines of an answer as they come, none of them without end."""
+        rest = ""
+        async for text in answer.aiter_text():
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield line
+            if len(rest) > _EVENTS:
+                raise self._strange(path, "an event has no end")
+
+    def _event(self, data: str, path: str) -> object:
+        try:
+            event: object = jsonlib.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise self._strange(path, "an event is no JSON") from error
+        return event
+
     async def _status(self, path: str, *, params: Mapping[str, str | int] | None = None) -> int:
         try:
             await self.get(path, params=params)
@@ -246,8 +306,10 @@ class JupyterServer:
             return error.status
         return 200
 
-    def _strange(self, path: str) -> ServerError:
-        return ServerError(f"{self.url} does not answer {path} as a Jupyter server does. Is the URL the base of one?")
+    def _strange(self, path: str, what: str) -> ServerError:
+        return ServerError(
+            f"{self.url} does not answer {path} as a Jupyter server does ({what}). Is the URL the base of one?"
+        )
 
     def _unreachable(self, error: Exception) -> ServerUnreachable:
         if (untrusted := _untrusted(error)) is not None:
