@@ -27,10 +27,15 @@ NEEDS_NPM := command -v npm >/dev/null || { echo "Installing npm ..."; $(APT) up
 MCP2 := build/mcp2
 MCP_TOOLS := build/mcp-tools
 
+# What stands between us and our dependencies, for the lowest versions of these.
+LOWEST := build/lowest
+LOWEST_TESTS := tests/unit $(addprefix tests/integration/test_,$(addsuffix .py,main_job file_store contents_store langchain \
+	mcp_http runs cli hostile_server))
+
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-more test-all check format docs bench test-wheel constraints clean
+.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-lowest audit constraints-lowest test-more test-all check format docs bench test-wheel constraints clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +63,15 @@ test-servers: build/servers/.ready ## Run the tests behind JupyterHub and gatewa
 
 test-more: check build/chromium/.ready $(MCP2)/.ready $(MCP_TOOLS)/.ready build/servers/.ready test-wheel ## Run what `make test` leaves out: the checks, a browser, servers, the wheel
 	@$(BIN)/python -m pytest $(PARALLEL) -m "browser or servers"
+
+test-lowest: $(LOWEST)/.ready ## Run what stands on our dependencies with the lowest versions that pyproject.toml allows
+	@$(LOWEST)/bin/python -m pytest $(PARALLEL) -m "not browser and not servers" $(LOWEST_TESTS)
+
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt | $(READY)
+	@echo "Making $(LOWEST), with the lowest versions that are allowed ..."
+	@mkdir -p build && $(BIN)/python -m venv --clear $(LOWEST)
+	@$(LOWEST)/bin/python $(PIP_INSTALL) -c constraints-lowest.txt -e '.[test,review]'
+	@touch $@
 
 build/chromium/.ready:
 	@command -v chromium >/dev/null || { echo "Installing Chromium ..."; $(APT) update -qq && $(APT) install -y -qq chromium >/dev/null; }
@@ -139,6 +153,22 @@ constraints: ## Renew constraints.txt with what resolves today
 	@mv build/constraints.txt constraints.txt
 	@rm -rf build/constraints
 	@echo "constraints.txt is new: $$(grep -c == constraints.txt) packages."
+
+constraints-lowest: build/uv/.ready ## Renew constraints-lowest.txt with the lowest versions that pyproject.toml allows
+	@{ sed -n '/^#/p' constraints-lowest.txt; build/uv/bin/uv pip compile -q --resolution lowest-direct --no-annotate --no-header \
+		--python-version 3.11 --extra test --extra review pyproject.toml; } > build/constraints-lowest.txt
+	@mv build/constraints-lowest.txt constraints-lowest.txt
+	@echo "constraints-lowest.txt is new: $$(grep -c == constraints-lowest.txt) packages."
+
+audit: build/uv/.ready ## Look for known vulnerabilities in what constraints.txt installs; needs an advisory database in reach
+	@build/uv/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r constraints.txt $(AUDIT) || { echo \
+		"Something was found, or the advisories were not reached: they are at pypi.org, with AUDIT='-s osv' at api.osv.dev." >&2; exit 1; }
+
+# Tools that look at the dependencies, and are none.
+build/uv/.ready: | $(READY)
+	@mkdir -p build && $(BIN)/python -m venv --clear build/uv
+	@build/uv/bin/python $(PIP_INSTALL) 'uv>=0.9' 'pip-audit>=2.9'
+	@touch $@
 
 clean: ## Remove what make made, the environment too
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

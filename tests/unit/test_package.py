@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import langchain_jupyter
 
@@ -168,6 +170,41 @@ def test_what_is_imported_is_declared() -> None:
             undeclared.append(f"{found}, of {' or '.join(sorted(names))}")
 
     assert not undeclared
+
+
+def _tested(name: str) -> dict[str, str]:
+    """The versions of a file of constraints."""
+    lines = (ROOT / name).read_text().splitlines()
+    return {_distribution_name(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+
+
+def test_lower_bounds_are_the_versions_that_make_test_lowest_installs() -> None:
+    lowest, highest = _tested("constraints-lowest.txt"), _tested("constraints.txt")
+    groups = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+
+    untested = []
+    for group, needs in groups.items():
+        for need in (Requirement(each) for each in needs if not each.startswith("langchain-jupyter")):
+            bound = next((Version(each.version) for each in need.specifier if each.operator in (">=", "==")), None)
+            tested = (highest if group == "servers" else lowest).get(_distribution_name(need.name))
+            if bound is None or tested is None or bound != Version(tested):
+                untested.append(f"{need}, tested with {tested}")
+
+    assert not untested
+
+
+def test_constraints_name_all_that_is_declared() -> None:
+    known = _tested("constraints.txt").keys()
+
+    assert not {*_declared(PROJECT["dependencies"]), *_declared(PROJECT["optional-dependencies"]["servers"])} - known
+
+
+def test_contributing_gives_a_reason_for_each_dependency_of_the_core() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("## What we depend on")[1].split("\n\n")[2]
+
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([\w-]+)`", row.split("|")[1])}
+
+    assert named == _declared(PROJECT["dependencies"])
 
 
 def test_the_version_is_that_of_the_project() -> None:
