@@ -57,6 +57,7 @@ class NotebookDocument:
         self._recording = True
         self._members: tuple[int, frozenset[str]] = (-1, frozenset())
         self._mended = -1
+        self._found: tuple[int, str, int] = (-1, "", -1)
         self._replaced: dict[str, Mapping[str, Any]] = {}
         self._handles = Handles()
         self._listeners: list[Callable[[], None]] = []
@@ -121,10 +122,12 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        try:
-            return self._ids.index(cell_id)
-        except ValueError:
-            raise KeyError(cell_id) from None
+        if self._found[:2] != (self.order, cell_id):
+            try:
+                self._found = self.order, cell_id, self._ids.index(cell_id)
+            except ValueError:
+                raise KeyError(cell_id) from None
+        return self._found[2]
 
     def source(self, cell_id: str) -> str:
         """Text of a cell.

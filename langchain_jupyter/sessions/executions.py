@@ -195,6 +195,7 @@ class Executions:
         self._runs: dict[str, Run] = {}
         self._keys: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        self._held = 0
         self.first = self.begun = first
         self.current: Run | None = None
         self.unattended = asyncio.Event()
@@ -222,7 +223,9 @@ class Executions:
         self.unattended.clear()
         run.end()
         run.listeners.clear()  # each holds a call, with the whole state of its graph
-        self._forget_outputs()
+        self._held += run.outputs.size
+        if self._held > _OUTPUTS:
+            self._forget_outputs()
 
     def find(self, ref: str) -> Run:
         """The run with that reference.
@@ -262,6 +265,7 @@ class Executions:
             if size and size + run.outputs.size > _OUTPUTS and run.ended.is_set() and run.outputs.size:
                 run.forget_outputs()
             size += run.outputs.size
+        self._held = size
 
 
 class Results:

@@ -16,7 +16,7 @@ from langchain_jupyter.documents.handles import Handles
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.outputs import Outputs
-from langchain_jupyter.sessions import batches, displays, sight
+from langchain_jupyter.sessions import batches, displays, executions, sight
 from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed
@@ -233,3 +233,23 @@ def test_what_is_known_of_a_source_is_not_larger_with_its_length() -> None:
 
     assert len(short.code) == len(long.code) == len(broken.code)
     assert len({short.code, long.code, broken.code}) == 3
+
+
+async def test_what_runs_hold_is_counted_only_when_it_may_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "_OUTPUTS", 1_000)
+    session = NotebookSession(MemoryStore(), ScriptedKernel({"1": [printed("x" * 100)]}))
+    await session.open()
+    counted: list[int] = []
+    count = session.executions._forget_outputs
+    monkeypatch.setattr(session.executions, "_forget_outputs", lambda: counted.append(len(counted)) or count())
+
+    runs = [await session.run_code("1") for _ in range(5)]
+    early = list(counted)
+    runs += [await session.run_code("1") for _ in range(30)]
+
+    kept = [run for run in runs if session.executions.find(run.ref).outputs.size]
+    assert early == []
+    assert counted
+    assert kept == runs[-len(kept) :]
+    assert 5 <= len(kept) <= 10
+    await session.close()
