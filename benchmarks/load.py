@@ -9,8 +9,8 @@ fill (which are set to be small, so that they do), memory, tasks, threads, file 
 Each notebook has its own moment of the second and keeps it. If each waited a second after its last answer, as this
 program once did, those that were late together would stay together: they gather into crowds, and the 95th percentile
 grows for as long as the crowds do, whatever a call costs. Times count from the moment at which a call was due. The
-processor time of this process is told as well, which is much the same where others work too, and how long its threads
-waited for a processor that others had: where that is more than a millisecond a call, percentiles tell of those others.
+processor time of this process is told as well, and how long its threads waited for a processor that others had: where
+that is more than a millisecond a call, times tell of those others (work that piles up even takes less of a processor).
 
 Before that, a cell appended and run in a notebook of 1,000 cells is compared with one in a notebook of ten.
 """
@@ -45,7 +45,7 @@ BUSY = 1.0
 SOURCE = "print('x' * 200)"
 SCRIPT = {SOURCE: [printed("x" * 200 + "\n")]}
 
-UNTOLD = "whether the percentiles grow cannot be told"
+UNTOLD = "whether times grow cannot be told"
 
 CELLS = 1_000
 ROUNDS = 100
@@ -205,7 +205,9 @@ def grown(windows: Sequence[Window]) -> list[str]:
     for member, name, share, more in FIGURES:
         before, after = (statistics.median(getattr(w, member) for w in part) for part in (kept[:third], kept[-third:]))
         if after > share * before + more:
-            said.append(f"{name}: {before:.1f} -> {after:.1f}")
+            said.append(
+                f"{name.removesuffix(', ms')}: {before:.1f} -> {after:.1f}{' ms' if name.endswith('ms') else ''}"
+            )
     return said
 
 
@@ -242,8 +244,8 @@ async def steady(folder: Path, minutes: float, scripted: int, real: int) -> list
     print(table(windows), flush=True)
     said = grown(windows)
     if busy(windows):
-        print("\nOthers had the processors: percentiles are not judged. Run it again on a quiet machine.")
-        return [each for each in said if "percentile" not in each] or [UNTOLD]
+        print("\nOthers had the processors: times are not judged. Run it again on a quiet machine.")
+        return [each for each in said if not each.endswith("ms")] or [UNTOLD]
     return said
 
 
