@@ -146,7 +146,7 @@ class Outputs:
         if self._clear_pending:
             self._clear()
         if build is None:
-            self._write(content["name"], clean(content["text"]))
+            self._write(content["name"], content["text"])
         else:
             self._add(_Bundle(clean(build(content)), display_of(content) or ""))
         return True
@@ -229,7 +229,7 @@ class Outputs:
         at = 0
         while at < len(text) and not self._full:  # in pieces, or a gigabyte is gone through for its beginning
             following = _following(text, at)
-            self._write_piece(name, text[at:following])
+            self._write_piece(name, clean(text[at:following]))
             at = following
         if at < len(text):
             self._end.write(name, text, at)
@@ -351,7 +351,7 @@ class _End:
             last = StreamText(name)
             self.items.append(last)
         before = last.size
-        last.write(text[begin:])
+        last.write(clean(text[begin:]))
         self.size += last.size - before
         self._trim()
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
-from langchain_jupyter.kernels.kernel import Channel, Message, truncated
+from langchain_jupyter.kernels.kernel import TOO_LARGE, Channel, Message, truncated
+from langchain_jupyter.kernels.numbers import DROPPED, Numbers
 from langchain_jupyter.kernels.request import Request, execute_content
 from langchain_jupyter.kernels.wire import Envelope
 from langchain_jupyter.models import KernelState
@@ -31,6 +32,7 @@ _READY_TIMEOUT = 60.0
 _ASK_AGAIN = 1.0
 _INTRODUCTION = 5.0
 _POLL = 0.1
+_ARRIVAL = 60.0
 _STATES: Mapping[str, KernelState] = {"idle": "idle", "busy": "busy", "starting": "starting"}
 _RATE = (
     "The server left out output that came too fast. Print less, or start the server with {option}, which lifts its "
@@ -91,6 +93,7 @@ class Conversation:
         self._former: set[str] = set()
         self._last = self._next = 0
         self._heard = 0.0
+        self._numbers = Numbers()
         self._waiting: dict[str, Request] = {}
         self._question: Mapping[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,8 +125,16 @@ class Conversation:
             task.cancel()
         self.line = None
 
-    def resumed(self, model: KernelModel) -> None:
-        """The line is there again after it broke; the server said that of the kernel just before."""
+    def resumed(self, model: KernelModel, refused: bool = False) -> None:
+        """The line is there again after it broke; the server said that of the kernel just before.
+
+        Args:
+            model: What the server said.
+            refused: Whether it broke because a message was larger than is taken.
+        """
+        if refused:
+            for request in self._waiting.values():
+                request.tell(TOO_LARGE)
         if model.connections != 0:
             self._tell_gap()
         elif model.execution_state == "busy" and self._last:
@@ -153,10 +164,14 @@ class Conversation:
         self.check()
         content = execute_content(code, allow_stdin=allow_stdin, store_history=store_history)
         request = self.expect(msg_id or uuid.uuid4().hex)
+        since, told = self._numbers.last, False
         try:
             await self._send(request, "execute_request", content)
             async for message in request:
+                told = told or message.msg_type == "truncated"
                 yield message
+            if (count := self._numbers.lost(since)) and not told:
+                yield truncated(DROPPED.format(count=count), shown=True)
         finally:
             self._waiting.pop(request.msg_id, None)
 
@@ -195,8 +210,15 @@ class Conversation:
             self.later(self.line.send("shell", self.line.header("kernel_info_request"), {}))
 
     async def settle(self, requests: Sequence[Request]) -> None:
-        """Find out which of them are over: a request that the kernel answers comes behind them."""
-        await self._ask("kernel_info_request")
+        """Find out which of them are over: a request that the kernel answers comes behind them.
+
+        What it publishes for that one comes behind what it has published for them, which may take its time.
+        """
+        if not await self._publishes():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ARRIVAL):
+                    while not await self._publishes():
+                        continue
         for request in requests:
             request.give_up()
 
@@ -226,6 +248,17 @@ class Conversation:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_INTRODUCTION):
                 await self._ask("kernel_info_request", channel="control")
+
+    async def _publishes(self) -> bool:
+        """Whether something comes that the kernel has published for a request that it has answered just now."""
+        request = Request(uuid.uuid4().hex)
+        self._waiting[request.msg_id] = request
+        try:
+            await self._send(request, "kernel_info_request", {})
+            taken = [message async for message in request]
+            return any(each.channel == "iopub" and each.msg_type != "truncated" for each in taken)
+        finally:
+            self._waiting.pop(request.msg_id, None)
 
     async def _answers(self, patience: float) -> str:
         """Session id of the process that answers; "" if none does soon."""
@@ -285,6 +318,7 @@ class Conversation:
         session = str(envelope.header.get("session", ""))
         if self.line is None or self.end is not None or session in self._former:
             return
+        self._numbers.take(envelope.header)
         if envelope.number is not None and session == self.identity:
             self._count(envelope.number)
         if envelope.msg_type == "kernel_info_reply":

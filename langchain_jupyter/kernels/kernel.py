@@ -13,6 +13,9 @@ from langchain_jupyter.models import KernelInfo
 Channel: TypeAlias = Literal["shell", "iopub", "stdin", "control"]
 
 SILENCE = 3.0
+LARGEST = 50_000_000
+"""Bytes of one message of a kernel that is taken. To read one takes up to six times as much of our memory."""
+
 UNFINISHED = "The end of its output was not heard: some may be missing. It was not run again."
 
 
@@ -29,9 +32,18 @@ class Message:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def truncated(reason: str) -> Message:
-    """Says in the place of output that it is missing, and why."""
-    return Message("iopub", "truncated", {"reason": reason})
+def truncated(reason: str, *, shown: bool = False) -> Message:
+    """Says in the place of output that it is missing, and why; `shown` to those who read the notebook, too."""
+    return Message("iopub", "truncated", {"reason": reason, "shown": shown})
+
+
+OVER = Message("shell", "over", {})
+"""Says that nothing more comes, though the end was not heard."""
+TOO_LARGE = truncated(
+    f"Output is missing: one message of the kernel was larger than {LARGEST // 1_000_000} MB, and was not taken. Print "
+    "or show less at a time.",
+    shown=True,
+)
 
 
 Inbox: TypeAlias = asyncio.Queue[Message | KernelDied | ConnectionLost]
@@ -44,7 +56,8 @@ async def until_idle(inbox: Inbox, arrived: Callable[[], Awaitable[None]] | None
     They may come in either order. Where the idle status has come and then nothing for three seconds, the reply is lost:
     ipykernel sends none when it is interrupted between `execute_input` and the code. Where the reply has come and then
     nothing, outputs may be on their way still: a gigabyte takes its time. When what was published after them is here
-    they are lost, since ZeroMQ drops what a publisher cannot get rid of, and the last message says so.
+    they are lost, since ZeroMQ drops what a publisher cannot get rid of, and the last message says so. `OVER` ends it,
+    too.
 
     Args:
         inbox: What comes for the request.
@@ -67,6 +80,8 @@ async def until_idle(inbox: Inbox, arrived: Callable[[], Awaitable[None]] | None
                 yield truncated(UNFINISHED)
                 return
             continue
+        if message is OVER:
+            return
         if not isinstance(message, Message):
             raise message
         replied = replied or message.msg_type == "execute_reply"

@@ -18,7 +18,7 @@ from langchain_jupyter.errors import (
     ServerUnreachable,
 )
 from langchain_jupyter.kernels.conversation import SHUT_DOWN
-from langchain_jupyter.kernels.kernel import Channel
+from langchain_jupyter.kernels.kernel import LARGEST, Channel
 from langchain_jupyter.kernels.wire import V1, Envelope, decode, encode, header
 from langchain_jupyter.servers.answers import KernelModel, Status
 from langchain_jupyter.servers.server import JupyterServer, WebSocket
@@ -43,7 +43,8 @@ class Line:
         server: The server that runs the kernel.
         kernel_id: Its id there.
         receive: Told each message.
-        resumed: Told, when the line is there again after it broke, what the server said of the kernel just before.
+        resumed: Told, when the line is there again after it broke, what the server said of the kernel just before, and
+            whether it broke because a message was larger than is taken.
         ended: Told why no more comes: KernelDied, ServerRefused, ConnectionLost. Not after `close`.
         session: The session id of a line of an earlier process, to get what that one missed; "" for a new one.
     """
@@ -54,7 +55,7 @@ class Line:
         kernel_id: str,
         *,
         receive: Callable[[Envelope], None],
-        resumed: Callable[[KernelModel], None],
+        resumed: Callable[[KernelModel, bool], None],
         ended: Callable[[OutOfReach], None],
         session: str = "",
     ) -> None:
@@ -144,7 +145,7 @@ class Line:
 
     async def _connect(self) -> WebSocket:
         return await self._server.connect(
-            f"{self._path}/channels", params={"session_id": self.session}, subprotocols=[V1]
+            f"{self._path}/channels", params={"session_id": self.session}, subprotocols=[V1], largest=LARGEST
         )
 
     async def _server_start(self) -> str:
@@ -174,12 +175,13 @@ class Line:
                     self._read(data, socket.subprotocol)
                 self._settled.clear()
                 logger.info("the line to %s broke (%s)", self._path, socket.close_code)
+                refused = socket.refused
                 mute = 0 if heard or clock() - opened > _PATIENCE else mute + 1
                 await self._wait(mute)
                 socket, model = await self._take_up()
                 self._socket = socket
                 self._settled.set()
-                self._resumed(model)
+                self._resumed(model, refused)
         except OutOfReach as error:
             self._end = error
             self._settled.set()

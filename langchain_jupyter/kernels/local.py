@@ -8,26 +8,27 @@ import itertools
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import zmq
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.session import Session
 
-from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
-from langchain_jupyter.kernels.kernel import Channel, Inbox, Message, until_idle
+from langchain_jupyter.kernels.kernel import OVER, TOO_LARGE, Channel, Inbox, Message, truncated, until_idle
+from langchain_jupyter.kernels.numbers import DROPPED, Numbers
 from langchain_jupyter.kernels.request import execute_content
+from langchain_jupyter.kernels.sockets import bound, breaks, deepen, received, send, socket_of
 from langchain_jupyter.models import KernelInfo, KernelState
 
 logger = logging.getLogger(__name__)
 
 _DEFAULT = "python3"
+_IPYKERNEL = "ipython"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
@@ -55,11 +56,13 @@ class LocalKernel:
         self._manager: AsyncKernelManager | None = None
         self._client: AsyncKernelClient | None = None
         self._sockets: tempfile.TemporaryDirectory[str] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[str, Inbox] = {}
         self._asking: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._features: Sequence[str] = ()
         self._linger = 0.0
+        self._numbers = Numbers()
+        self._too_large = 0
         self._oom_kills: tuple[int, ...] = ()
         self._ended = _ENDED.format(cause="ended")
         self._callbacks: list[Callable[[], None]] = []
@@ -98,11 +101,11 @@ class LocalKernel:
             return
         await manager.interrupt_kernel()
         # Asleep in an `await` of the cell's, ipykernel 7 sees the signal when a message wakes it, and not before.
-        await _send(client, "shell", client.session.msg("kernel_info_request", {}))
+        await send(client, "shell", client.session.msg("kernel_info_request", {}))
 
     def answer(self, text: str) -> None:
         if self._client is not None:
-            _send(self._client, "stdin", self._client.session.msg("input_reply", {"value": text}))
+            send(self._client, "stdin", self._client.session.msg("input_reply", {"value": text}))
 
     async def execute(
         self, code: str, *, allow_stdin: bool = False, store_history: bool = True
@@ -115,13 +118,18 @@ class LocalKernel:
         )
         msg_id: str = request["header"]["msg_id"]
         inbox = self._waiting[msg_id] = asyncio.Queue()
-        self._state = "busy"
+        self._state, since, refused = "busy", self._numbers.last, self._too_large
         try:
-            await _send(client, "shell", request)
+            await send(client, "shell", request)
             async for message in until_idle(inbox, self._arrived):
                 yield message
             async for message in _late(inbox, self._linger):
                 yield message
+            await asyncio.sleep(0)  # that a line broke and is there again may be told in the same breath as the end
+            if self._too_large > refused:
+                yield TOO_LARGE
+            if count := self._numbers.lost(since):
+                yield truncated(DROPPED.format(count=count), shown=True)
         finally:
             del self._waiting[msg_id]
             if not self._waiting and self._state == "busy":
@@ -145,7 +153,7 @@ class LocalKernel:
                     request = client.session.msg("kernel_info_request", {})
                     asked.append(request["header"]["msg_id"])
                     self._waiting[asked[-1]] = inbox
-                    await _send(client, "shell", request)
+                    await send(client, "shell", request)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_ASK_AGAIN):
                             await _published(inbox)
@@ -169,7 +177,7 @@ class LocalKernel:
         reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._asking[msg_id] = reply
         try:
-            await _send(client, channel, request)
+            await send(client, channel, request)
             return await reply
         finally:
             del self._asking[msg_id]
@@ -182,10 +190,13 @@ class LocalKernel:
             self._manager = manager = self._new_manager()
             await manager.start_kernel(cwd=str(self._cwd) if self._cwd else None)
             self._client = client = manager.client()
-            client.context.setsockopt(zmq.RCVHWM, 0)  # at 1,000 waiting messages outputs are dropped, idle with them
+            bound(client)
             client.start_channels(hb=False)  # its thread dies loudly when the start is given up; we watch the process
             await client.wait_for_ready(timeout=_START_TIMEOUT)
-            self._features = (await _kernel_info(client)).get("supported_features", ())
+            about = await _kernel_info(client)
+            self._features = about.get("supported_features", ())
+            if about.get("implementation") == _IPYKERNEL:
+                await deepen(client)
             if (spec := manager.kernel_spec) is not None:
                 self._language, self._display_name = spec.language.lower(), spec.display_name
         except NoSuchKernel as error:
@@ -205,8 +216,10 @@ class LocalKernel:
             raise
         self._state = "idle"
         channels: tuple[Channel, ...] = ("shell", "iopub", "stdin", "control")
-        self._tasks = [asyncio.create_task(self._read(client, channel)) for channel in channels]
-        self._tasks.append(asyncio.create_task(self._watch(manager)))
+        for channel in channels:
+            self._spawn(self._read(client, channel))
+            self._spawn(self._mind(client, channel))
+        self._spawn(self._watch(manager))
 
     def _new_manager(self) -> AsyncKernelManager:
         """Of a kernel that is to speak over Unix sockets, if it is written in Python; others may know TCP only.
@@ -236,10 +249,10 @@ class LocalKernel:
         return KernelStartError(message)
 
     async def _stop(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._fail_waiting("the kernel was stopped while the code ran.")
         manager, client, self._manager, self._client = self._manager, self._client, None, None
         if client is not None:
@@ -261,25 +274,50 @@ class LocalKernel:
         for callback in self._callbacks:
             callback()
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _mind(self, client: AsyncKernelClient, channel: Channel) -> None:
+        """Notice that a message was too large, and find out what has ended with it."""
+        async for _ in breaks(client, channel):
+            self._too_large += 1
+            if channel != "iopub":
+                self._fail_asking(ConnectionLost("A message of the kernel was too large, and others may be lost."))
+            self._spawn(self._settle(list(self._waiting.values())))
+
+    async def _settle(self, waiting: Sequence[Inbox]) -> None:
+        """End what waits when the kernel is done with it: what it answers now comes behind."""
+        with contextlib.suppress(OutOfReach):
+            await self._ask("shell", "kernel_info_request", {})
+            await self._arrived()
+            for inbox in waiting:
+                inbox.put_nowait(OVER)
+
     def _fail_waiting(self, reason: str) -> None:
         for inbox in self._waiting.values():
             inbox.put_nowait(KernelDied(reason))
+        self._fail_asking(KernelDied(reason))
+
+    def _fail_asking(self, error: OutOfReach) -> None:
         for reply in self._asking.values():
             if not reply.done():
-                reply.set_exception(KernelDied(reason))
+                reply.set_exception(type(error)(str(error)))
 
     async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
         """Hand each message to the request that is its parent."""
-        session, socket = client.session, getattr(client, f"{channel}_channel").socket
+        session, socket = client.session, socket_of(client, channel)
         for number in itertools.count():
             if number % _IN_A_ROW == 0:
                 await asyncio.sleep(0)  # what is there already is received without a pause, and nobody else has a turn
             frames = await socket.recv_multipart()
             try:
-                parent, message = _message(session, channel, frames)
+                header, parent, message = received(session, channel, frames)
             except Exception as error:  # noqa: BLE001, whatever the library makes of it, the next message is taken
                 logger.warning("left out a message of the kernel that is none: %r", error)
                 continue
+            self._numbers.take(header)
             inbox = self._waiting.get(parent)
             if inbox is not None:
                 inbox.put_nowait(message)
@@ -307,34 +345,11 @@ async def _published(inbox: Inbox) -> None:
         message = await inbox.get()
 
 
-def _message(session: Session, channel: Channel, frames: list[bytes]) -> tuple[str, Message]:
-    """The id of the request that a message answers, and the message.
-
-    Raises:
-        Exception: It is none.
-    """
-    _, parts = session.feed_identities(frames)
-    raw = session.deserialize(parts)
-    content, metadata = raw["content"], raw.get("metadata", {})
-    if not (isinstance(content, dict) and isinstance(metadata, dict)):
-        raise ValueError("its content is no object")
-    return str(raw["parent_header"].get("msg_id", "")), Message(
-        channel, str(raw["header"]["msg_type"]), content, metadata
-    )
-
-
 async def _kernel_info(client: AsyncKernelClient) -> Mapping[str, Any]:
     """What the kernel says of itself; before anything else reads its replies."""
     reply = await client.kernel_info(reply=True, timeout=_START_TIMEOUT)
     content: Mapping[str, Any] = reply["content"]
     return content
-
-
-def _send(client: AsyncKernelClient, channel: Channel, message: dict[str, Any]) -> Awaitable[Any]:
-    """Not `channel.send`: that writes past the asyncio socket, and may swallow the wake-up of what comes in."""
-    socket = getattr(client, f"{channel}_channel").socket
-    sent: Awaitable[Any] = socket.send_multipart(client.session.serialize(message))
-    return sent
 
 
 def installed_specs() -> dict[str, str]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from langchain_jupyter.kernels.kernel import Channel
+from langchain_jupyter.kernels.numbers import numbered
 
 V1 = "v1.kernel.websocket.jupyter.org"
 _WORD = 8
@@ -46,10 +47,9 @@ class Envelope:
 
     @property
     def number(self) -> int | None:
-        """Its place among all that its sender sent, where the sender counts as jupyter_client's Session does."""
-        session, _, rest = str(self.header.get("msg_id", "")).partition("_")
-        count = rest.rpartition("_")[2]
-        return int(count) if session == self.header.get("session") and count.isdecimal() else None
+        """Its place among all that its sender sent, where the sender counts."""
+        number = numbered(self.header)[1]
+        return number if number >= 0 else None
 
     @property
     def parent(self) -> str:

@@ -20,6 +20,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 from websockets.typing import Subprotocol
 
 from langchain_jupyter.errors import ConnectionLost, ServerError, ServerRefused, ServerUnreachable
@@ -35,7 +36,7 @@ _PING_INTERVAL = 15.0
 _PING_TIMEOUT = 30.0  # a server that reads or writes a large notebook answers nothing meanwhile
 _ATTEMPTS = 4
 _LONGEST = 300.0  # seconds for a whole answer, however steadily it comes
-_LARGEST = 1_000_000_000  # bytes of an answer, or of a message
+_LARGEST = 1_000_000_000  # bytes of an answer, or of a message: a notebook is one
 _EVENTS = 1_000_000  # characters of one event
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
@@ -213,9 +214,20 @@ class JupyterServer:
         return Capabilities(about.version, rooms == 405, contents == 200, sessions == 200)
 
     async def connect(
-        self, path: str, *, params: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        largest: int = _LARGEST,
     ) -> WebSocket:
         """Open a WebSocket, once.
+
+        Args:
+            path: Below the base URL.
+            params: The query.
+            subprotocols: That we speak, the best first.
+            largest: Bytes of a message that is taken; where one is larger, the WebSocket is closed.
 
         Raises:
             ServerUnreachable: Nobody answers.
@@ -228,7 +240,7 @@ class JupyterServer:
                 f"ws{self.url.removeprefix('http')}{path}{query}",
                 additional_headers=self.settings.headers,
                 subprotocols=[Subprotocol(each) for each in subprotocols] or None,
-                max_size=_LARGEST,  # a notebook is one message
+                max_size=largest,
                 compression=None,
                 open_timeout=_HANDSHAKE,
                 ping_interval=_PING_INTERVAL,
@@ -338,9 +350,13 @@ class WebSocket:
     """Messages to and from a server, without the 40 ms that Nagle's algorithm and a delayed ACK cost.
 
     Tornado leaves Nagle on; an ACK sent at once ends its wait. Linux only, and not sticky: set after each message.
+
+    Attributes:
+        refused: Whether it was closed by us, over a message that was too large.
     """
 
     def __init__(self, connection: ClientConnection) -> None:
+        self.refused = False
         self._connection = connection
         self._socket = connection.transport.get_extra_info("socket")
 
@@ -377,7 +393,8 @@ class WebSocket:
                 data = await self._connection.recv()
                 self._acknowledge()
                 yield data
-        except ConnectionClosed:
+        except ConnectionClosed as error:
+            self.refused = error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG
             return
 
     async def close(self) -> None:

@@ -74,8 +74,7 @@ class Run:
             self.prompt, self.password, self.status = content["prompt"], bool(content.get("password")), "input"
             self.settled.set()
         elif message.msg_type == "truncated":
-            self.truncated = True
-            self._add_note(content["reason"])
+            self._take_missing(content["reason"], shown=bool(content.get("shown")))
         else:
             self.outputs.feed(message.msg_type, content)
 
@@ -92,7 +91,7 @@ class Run:
 
     def lost(self, note: str) -> None:
         """How it ended was not heard."""
-        self.status, self.note = "lost", note
+        self.status, self.note = "lost", f"{self.note} {note}".strip()
 
     def unheard(self) -> None:
         """The kernel is done with it; if its reply did not come, it may have ended in any way."""
@@ -101,7 +100,7 @@ class Run:
         if self.interrupted:
             self.status, self.note = "interrupted", "The kernel did not say how it ended."
         else:
-            self.lost(f"{self.note} How it ended was not heard; nothing was run again.".strip())
+            self.lost("How it ended was not heard; nothing was run again.")
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -156,6 +155,12 @@ class Run:
             if not self._waiting and not self.ended.is_set():
                 self.unattended.set()
         return self.snapshot()
+
+    def _take_missing(self, reason: str, *, shown: bool) -> None:
+        self.truncated = True
+        if shown and reason not in self.note:
+            self.outputs.feed("stream", {"name": "stderr", "text": f"[{reason}]\n"})
+        self._add_note(reason)
 
     def _add_note(self, note: str) -> None:
         if note not in self.note:

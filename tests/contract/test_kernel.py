@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 from jupyter_kernel_client import JupyterKernelClient
 
-from langchain_jupyter.errors import KernelDied, KernelStartError
+from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError
+from langchain_jupyter.kernels import line, sockets
 from langchain_jupyter.kernels.client import ClientKernel
-from langchain_jupyter.kernels.kernel import Kernel, Message
+from langchain_jupyter.kernels.kernel import TOO_LARGE, Kernel, Message
 from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.kernels.numbers import DROPPED
 from langchain_jupyter.kernels.remote import RemoteKernel
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
@@ -212,6 +215,56 @@ async def test_a_run_whose_end_the_kernel_loses_ends_and_the_next_one_works(kern
     assert ("execute_reply" in kinds, "truncated" in kinds) == ((False, False) if "reply" in msg_type else (True, True))
     assert kernel.info.state == "idle"
     assert await value(kernel, "6 * 7") == "42"
+
+
+DROPPING = """
+from IPython.display import display
+for number in range(1_200):
+    display(number)
+get_ipython().kernel.session.message_count += {count}
+"""
+"""Makes the kernel publish more than a queue takes, and then count messages that it does not send."""
+
+
+async def test_messages_that_the_kernel_drops_are_told_of(kernel: Kernel) -> None:
+    said = []
+    for count in (0, 345, 1):  # one number alone may be of a message that was never sent
+        found = await messages(kernel, DROPPING.format(count=count))
+        said.append([message.content["reason"] for message in found if message.msg_type == "truncated"])
+
+    assert said == [[], [DROPPED.format(count=345)], []]
+
+
+async def test_numbers_that_are_missing_in_a_run_of_few_messages_are_no_loss(kernel: Kernel) -> None:
+    found = await messages(kernel, "get_ipython().kernel.session.message_count += 99; print('x')")
+
+    assert all(message.msg_type != "truncated" for message in found)
+
+
+OURS = [parameters for parameters in IMPLEMENTATIONS if parameters.id != "client"]
+"""Whose sockets are ours: how large a message may be is our choice."""
+
+
+@pytest.mark.parametrize("host", OURS, indirect=True)
+@pytest.mark.parametrize(
+    "code", ["display({'text/plain': 'x' * 3_000_000}, raw=True)", "raise OSError('x' * 3_000_000)"]
+)
+async def test_a_message_that_is_too_large_is_told_of_and_the_next_run_works(
+    host: tuple[Callable[[Any], AbstractAsyncContextManager[Case]], Any], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LARGEST", 1_000_000)
+    monkeypatch.setattr(line, "LARGEST", 1_000_000)
+    make, where = host
+    found = []
+    async with make(where) as case, asyncio.timeout(_PATIENCE):
+        await case.kernel.start()
+        with contextlib.suppress(ConnectionLost):  # what came at the same moment may be lost, the end too
+            async for message in case.kernel.execute(code):
+                found.append(message)  # noqa: PERF401, those before it are told
+
+        assert TOO_LARGE in found
+        assert await value(case.kernel, "6 * 7") == "42"
+        await case.kernel.close()
 
 
 async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:

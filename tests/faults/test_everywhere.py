@@ -77,7 +77,7 @@ class Bench:
         source = RUN.format(count=str(count), go=str(go))
         running = asyncio.create_task(self.call("append_execute_code_cell", source=source, timeout=timeout))
         async with asyncio.timeout(60):
-            while not count.exists():
+            while not count.exists() or not count.read_text():
                 assert not running.done(), running.result()
                 await asyncio.sleep(0.01)
         return running

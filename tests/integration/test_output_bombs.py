@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from langchain_jupyter.documents.file import FileStore
+from langchain_jupyter.kernels import sockets
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.rendering.render import render_execution
 from langchain_jupyter.sessions.session import NotebookSession
@@ -93,6 +94,41 @@ async def test_thousands_of_updates_of_a_display_are_one_output(session: Noteboo
     assert first.outputs[0].data["text/plain"] == "-499"
     assert second.outputs[0].data["text/plain"] == "499"
     assert len(session.document.journal) < 500  # of 1,000 updates; at most so many a second are written
+
+
+async def test_output_that_was_not_taken_has_a_note_in_the_notebook_and_in_the_result(
+    session: NotebookSession, tmp_path: Path
+) -> None:
+    code = """
+from IPython.display import display
+for number in range(1_200): display(number)
+get_ipython().kernel.session.message_count += 345
+"""
+    execution = await session.insert_and_run(code, caller="test")
+
+    assert execution.truncated
+    assert "About 345 messages of the kernel are missing" in execution.note
+    assert (
+        "About 345 messages of the kernel are missing"
+        in (await outputs_on_disk(session, tmp_path / "a.ipynb"))[-1].text
+    )
+
+
+async def test_an_error_that_is_too_large_is_lost_and_says_so(
+    session: NotebookSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LARGEST", 1_000_000)
+    await session.restart()
+
+    execution = await session.insert_and_run("raise OSError('x' * 3_000_000)", caller="test")
+    after = await session.insert_and_run("6 * 7", caller="test")
+
+    assert execution.status == "lost"
+    assert "larger than" in execution.note
+    assert "nothing was run again" in execution.note
+    assert after.outputs[0]["data"]["text/plain"] == "42"
+    await session.store.save()
+    assert "larger than" in nbformat.read(tmp_path / "a.ipynb", as_version=4).cells[0].outputs[-1].text
 
 
 async def test_of_too_many_figures_the_first_and_the_last_stay(session: NotebookSession, tmp_path: Path) -> None:

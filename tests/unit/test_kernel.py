@@ -8,7 +8,7 @@ import pytest
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied
 from langchain_jupyter.kernels import kernel as kernel_module
-from langchain_jupyter.kernels.kernel import UNFINISHED, Inbox, Message, truncated, until_idle
+from langchain_jupyter.kernels.kernel import OVER, UNFINISHED, Inbox, Message, truncated, until_idle
 from langchain_jupyter.testing import iopub, printed
 
 REPLY = Message("shell", "execute_reply", {"status": "ok"})
@@ -53,6 +53,11 @@ async def test_output_that_is_on_its_way_still_is_waited_for(monkeypatch: pytest
 
     async with asyncio.timeout(5):
         assert [message async for message in until_idle(inbox, arrived)] == [REPLY, printed("late"), IDLE]
+
+
+@pytest.mark.parametrize("before", [(), (REPLY,), (IDLE,)])
+async def test_it_ends_when_the_kernel_is_known_to_be_done_with_it(before: tuple[Message, ...]) -> None:
+    assert await taken(BUSY, *before, OVER) == [BUSY, *before]
 
 
 @pytest.mark.parametrize("fault", [KernelDied("gone"), ConnectionLost("broken")])
