@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
-from langchain_jupyter.kernels.kernel import TOO_LARGE, Channel, Message, truncated
+from langchain_jupyter.kernels.kernel import TOO_LARGE, UNFINISHED, Channel, Message, truncated
 from langchain_jupyter.kernels.numbers import DROPPED, Numbers
 from langchain_jupyter.kernels.request import Request, execute_content
 from langchain_jupyter.kernels.wire import Envelope
@@ -168,7 +168,7 @@ class Conversation:
         try:
             await self._send(request, "execute_request", content)
             async for message in request:
-                told = told or message.msg_type == "truncated"
+                told = told or (message.msg_type == "truncated" and message != truncated(UNFINISHED))
                 yield message
             if (count := self._numbers.lost(since)) and not told:
                 yield truncated(DROPPED.format(count=count), shown=True)
