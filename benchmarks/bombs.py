@@ -35,8 +35,8 @@ from langchain_jupyter.settings import OutputLimits
 
 CAP = 500
 """MB that a bomb may take of our memory, beyond what the process had."""
-NOTEBOOK = 3 * PER_RUN
-"""Bytes of the file: a character may take more than one, and JSON escapes some."""
+NOTEBOOK = 4 * PER_RUN + 100_000
+"""Bytes of the file: a character takes four at most, and what is not output is little."""
 MODEL = OutputLimits().per_call
 PATIENCE = 400.0
 PLACES = ("file", "contents", "room")

@@ -14,7 +14,7 @@ Channel: TypeAlias = Literal["shell", "iopub", "stdin", "control"]
 
 SILENCE = 3.0
 LARGEST = 50_000_000
-"""Bytes of one message of a kernel that is taken. To read one takes up to six times as much of our memory."""
+"""Bytes of one message of a kernel that is taken. To read one can take ten times as much of our memory."""
 
 UNFINISHED = "The end of its output was not heard: some may be missing. It was not run again."
 
