@@ -296,7 +296,7 @@ async def test_a_line_that_is_closed_as_soon_as_it_is_open_is_given_up() -> None
     async with served() as server:
         ours = JupyterServer(settings(server.url))
         server.sockets = "close"
-        connection = line.Line(ours, KERNEL, receive=id, resumed=id, ended=ended.set_result)  # type: ignore[arg-type]
+        connection = line.Line(ours, KERNEL, receive=id, resumed=lambda *_: None, ended=ended.set_result)  # type: ignore[arg-type]
 
         await connection.open()
         async with asyncio.timeout(60):
