@@ -29,6 +29,9 @@ _NOTEBOOK = "Notebook and kernel"
 _HTTP = "Over HTTP"
 _ACCESS = "Who may call, and what"
 
+# Characters of a record of ours. What it shows of a message is ten times as long, for what is cut there is not shown.
+_LOGGED = 2_000
+
 
 def serve(
     transport: Annotated[
@@ -298,18 +301,23 @@ def _http_settings(
 
 
 def _log(redactor: Redactor, *, debug: bool) -> None:
-    """One line each, on stderr: stdout may carry the protocol."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    handler.addFilter(_shortened)
-    handler.addFilter(RedactingFilter(redactor))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler(redactor)], force=True)
     logging.getLogger("langchain_jupyter").setLevel(logging.DEBUG if debug else logging.INFO)
 
 
+def log_handler(redactor: Redactor) -> logging.Handler:
+    """One line each, on stderr: stdout may carry the protocol. Half of a secret is none to a redactor: cut last."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RedactingFilter(redactor))
+    handler.addFilter(_shortened)
+    return handler
+
+
 def _shortened(record: logging.LogRecord) -> bool:
-    """One line, and no trace, of what the SDK logs: else all that a client sent wrongly, and each that hangs up."""
+    """Of what the SDK logs one line and no trace: else all that a client sent wrongly, and each that hangs up."""
     if record.name != "root" and not record.name.startswith("mcp."):
+        record.msg, record.args = record.getMessage()[:_LOGGED], None
         return True
     kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
     record.msg, record.args = f"{record.getMessage().partition(chr(10))[0][:200]} {kind}".strip(), None

@@ -275,10 +275,10 @@ def _reporter(context: Any, params: Json) -> Callable[[float, str], Awaitable[No
 
 async def _answered(answer: Callable[[Request], Awaitable[Json]], request: Request) -> Json:
     """The answer, or a JSON-RPC error; what is unexpected is logged and told to nobody."""
-    logger.debug("-> %s id=%s session=%s %.2000s", request.method, request.id, request.session or "-", request.params)
+    logger.debug("-> %s id=%s session=%s %.20000s", request.method, request.id, request.session or "-", request.params)
     try:
         result = await answer(request)
-        logger.debug("<- %s id=%s %.2000s", request.method, request.id, result)
+        logger.debug("<- %s id=%s %.20000s", request.method, request.id, result)
         return result
     except Refused as refused:
         raise _rpc_error(refused.code, str(refused)) from None

@@ -269,9 +269,9 @@ class NotebookSession:
         self._runner.turn.check(cell_id)
         sight, order = self.sight(caller), self.document.order
         sight.check(self.document, cell_id)
-        cell = self.document.cell(cell_id)
+        cell, at = self.document.cell(cell_id), self.document.index(cell_id)
         self.document.delete(cell_id)
-        sight.deleted(self.document, order)
+        sight.deleted(self.document, order, at)
         return cell
 
     # -- running ------------------------------------------------------------------------------------------------

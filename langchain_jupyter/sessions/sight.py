@@ -42,6 +42,7 @@ class Sight:
         self.generation = generation
         self._sources: dict[str, str] = {}
         self._order: int | None = None
+        self._shifted: int | None = None
         self._turn = ""
         self._turn_ids: Sequence[str] = ()
         self._looked: dict[str, tuple[int, int, int]] = {}
@@ -49,7 +50,8 @@ class Sight:
     def copy(self) -> Sight:
         """The same memory, to go on from."""
         twin = Sight(self.generation)
-        twin._sources, twin._order, twin._looked = dict(self._sources), self._order, dict(self._looked)
+        twin._sources, twin._looked = dict(self._sources), dict(self._looked)
+        twin._order, twin._shifted = self._order, self._shifted
         return twin
 
     def saw(self, cell: Cell) -> None:
@@ -64,7 +66,7 @@ class Sight:
 
     def saw_order(self, document: NotebookDocument) -> None:
         """The caller was shown where the cells stand."""
-        self._order = document.order
+        self._order, self._shifted = document.order, None
 
     def moved(self, document: NotebookDocument, before: int) -> None:
         """The caller itself changed the order, which was `before`."""
@@ -73,14 +75,15 @@ class Sight:
         if len(self._sources) > 2 * len(document) + _GONE:
             self.forget([cell_id for cell_id in self._sources if cell_id not in document][:-_GONE])
 
-    def deleted(self, document: NotebookDocument, before: int) -> None:
-        """The caller itself deleted a cell; the order was `before`.
+    def deleted(self, document: NotebookDocument, before: int, at: int) -> None:
+        """The caller itself deleted the cell at the position `at`; the order was `before`.
 
         Where turns are not known, the next call may have been made before this one was answered, with positions that
-        are no longer right: the caller is shown the order first.
+        are no longer right from there on: with one of those the caller is shown the order first.
         """
-        if self._turn:
-            self.moved(document, before)
+        self.moved(document, before)
+        if not self._turn:
+            self._shifted = at if self._shifted is None else min(self._shifted, at)
 
     def unseen(self, execution: Execution) -> Execution:
         """The execution with what came since this caller last looked at it, which is now."""
@@ -149,7 +152,8 @@ class Sight:
         return _by_prefix(document, text)
 
     def _by_position(self, document: NotebookDocument, position: int) -> str:
-        if self._order is not None and self._order != document.order:
+        moved = self._order is not None and self._order != document.order
+        if moved or (self._shifted is not None and position >= self._shifted):
             around = lines_around(document, position)
             self.saw_order(document)
             raise OrderChanged(f"The cells have moved since you last saw their order. Now:\n{around}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import re
 import shlex
 import subprocess
@@ -16,7 +17,9 @@ from typer.main import get_command
 
 from langchain_jupyter.cli import app
 from langchain_jupyter.errors import MissingExtra
+from langchain_jupyter.mcp.command import log_handler
 from langchain_jupyter.mcp.resources import Address
+from langchain_jupyter.redaction import Redactor
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -91,3 +94,20 @@ def test_what_clients_are_told_can_be_read_and_names_options_that_there_are(monk
     assert cursor == {"url": address, "headers": {"Authorization": "Bearer TOKEN"}}
     assert (code["url"], code["headers"]) == (cursor["url"], cursor["headers"])
     assert address in told["the same, over HTTP"]
+
+
+@pytest.mark.parametrize(
+    ("logger", "length"), [("mcp.server", 200), ("root", 200), ("langchain_jupyter.mcp.sdk", 2_000)]
+)
+def test_a_log_line_that_is_cut_does_not_end_in_half_a_secret(logger: str, length: int) -> None:
+    secret = "tok-0123456789abcdefghijklmnopqrst"
+    handler = log_handler(Redactor({"MCP token": secret}))
+    text = "x" * (length - 10) + secret + "y" * length
+    record = logging.LogRecord(logger, logging.DEBUG, "", 0, "%s", (text,), None)
+
+    assert handler.filter(record)
+    line = handler.format(record)
+
+    assert len(line) < length + 100
+    assert line.count("x") >= length - 10
+    assert secret[:5] not in line

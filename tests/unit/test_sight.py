@@ -19,9 +19,9 @@ def seen(*cell_ids: str) -> tuple[NotebookDocument, Sight]:
 
 
 def delete(document: NotebookDocument, sight: Sight, cell_id: str) -> None:
-    order = document.order
+    order, at = document.order, document.index(cell_id)
     document.delete(cell_id)
-    sight.deleted(document, order)
+    sight.deleted(document, order, at)
 
 
 def test_the_positions_of_one_turn_are_those_before_its_first_call() -> None:
@@ -36,11 +36,12 @@ def test_the_positions_of_one_turn_are_those_before_its_first_call() -> None:
     assert (also, later) == ("cccc", "cccc")
 
 
-def test_where_turns_are_not_known_a_position_after_a_deletion_is_refused_once() -> None:
-    document, sight = seen("aaaa", "bbbb", "cccc")
+def test_where_turns_are_not_known_a_position_behind_a_deleted_cell_is_refused_once() -> None:
+    document, sight = seen("aaaa", "bbbb", "cccc", "dddd")
 
-    delete(document, sight, sight.resolve(document, "0"))
-    with pytest.raises(OrderChanged, match="0 bbbb"):
+    delete(document, sight, sight.resolve(document, "1"))
+    assert sight.resolve(document, "0") == "aaaa"
+    with pytest.raises(OrderChanged, match="1 cccc"):
         sight.resolve(document, "1")
 
     assert sight.resolve(document, "1") == "cccc"
