@@ -53,7 +53,7 @@ test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browse
 	@$(BIN)/python -m pytest -m browser
 
 faults: $(READY) ## Inject every fault of the README's table, and print how long each took to be told
-	@$(BIN)/python -m pytest $(PARALLEL) -q tests/faults
+	@FROZEN_SECONDS=20 $(BIN)/python -m pytest $(PARALLEL) -q tests/faults
 
 test-mcp: $(READY) $(MCP2)/.ready $(MCP_TOOLS)/.ready ## Run MCP clients and servers of both SDKs, its conformance suite and its inspector
 	@$(BIN)/python -m pytest $(PARALLEL) -m servers tests/integration/test_mcp_*.py

@@ -150,11 +150,11 @@ class Workspace:
 
     async def abandon(self) -> None:
         """Close, since the loop that the sessions live on is ended; whoever comes next is told."""
-        paths = list(self._sessions)
+        left = {path: f"The toolkit's thread ended, {_fate(session)}" for path, session in self._sessions.items()}
         try:
             await self.close()
         finally:
-            self._left |= dict.fromkeys(paths, "The toolkit's thread ended, and its kernel with it" + _LOST)
+            self._left |= left
 
     async def close_idle(self, seconds: float) -> None:
         """Close the notebooks that nobody has used for so long, and where nothing runs."""
@@ -167,7 +167,7 @@ class Workspace:
                     self._used[path] = time.monotonic()
                 elif time.monotonic() - self._used[path] >= seconds:
                     logger.info("%s: closed, not used for %.0f s", path, seconds)
-                    await self._end(path, "The notebook was closed because nobody used it, and its kernel with it")
+                    await self._end(path, f"The notebook was closed because nobody used it, {_fate(session)}")
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -195,12 +195,12 @@ class Workspace:
     async def _leave(self, path: str, session: NotebookSession) -> None:
         if session.busy:
             raise Busy(f"A cell of '{path}' is running.", hint="interrupt_kernel() first, or wait for its end.")
-        await self._end(path, "The notebook was opened with another kernel")
+        await self._end(path, "The notebook was opened with another kernel" + _LOST)
 
     async def _end(self, path: str, why: str) -> None:
         """Close a session; whoever comes next is told."""
         self._left.pop(path, None)
-        self._left[path] = why + _LOST
+        self._left[path] = why
         while len(self._left) > _LEFT:
             del self._left[next(iter(self._left))]
         self._used.pop(path, None)
@@ -230,3 +230,10 @@ class Workspace:
             shared=self._backend.shared,
             limits=self._limits,
         )
+
+
+def _fate(session: NotebookSession) -> str:
+    """What becomes of the kernel of a session that is closed."""
+    if session.kernel.info.found:
+        return "and its kernel, which was there before, runs on."
+    return "and its kernel with it" + _LOST

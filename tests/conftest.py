@@ -17,7 +17,7 @@ from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.tools.call import Call
 from tests import gateways, planted
-from tests.faulttable import Outcome, table
+from tests.faulttable import table
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server
 from tests.serving import Served, served
@@ -158,9 +158,14 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The faults that were injected, with what was told of each and when."""
-    reports = terminalreporter.getreports("passed")
-    rows = [Outcome(*value) for report in reports for name, value in report.user_properties if name == "fault"]
-    if rows:
+    entries = [tuple(told) for told in _properties(terminalreporter, "passed", "told")]
+    failed = [tuple(begun) for begun in _properties(terminalreporter, "failed", "begun")]
+    if entries or failed:
         terminalreporter.section("faults")
-        for line in table(rows):
+        for line in table(entries, failed):
             terminalreporter.line(line)
+
+
+def _properties(terminalreporter: pytest.TerminalReporter, outcome: str, wanted: str) -> list[Any]:
+    reports = terminalreporter.getreports(outcome)
+    return [value for report in reports for name, value in report.user_properties if name == wanted]

@@ -1,17 +1,34 @@
-"""The table of faults in the README, and what became of each when it was injected."""
+"""The table of faults in the README: what the tests inject, where, and what became of each."""
 
 from __future__ import annotations
 
 import ast
 import re
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import pytest
 
 _ROOT = Path(__file__).parents[1]
 _SECONDS = re.compile(r"(\d+) s")
+
+PLACES = ("file + local kernel", "file + remote kernel", "contents + remote kernel", "room + remote kernel")
+"""Where a notebook is, and where its code runs."""
+
+_WHERE: Mapping[str, Sequence[str]] = {
+    "everywhere": PLACES,
+    "server's kernel": PLACES[1:],
+    "file": PLACES[:2],
+    "contents": PLACES[2:3],
+    "room": PLACES[3:],
+}
+
 NOTHING = "nothing"
+
+Entry: TypeAlias = tuple[str, str, str, float]
+"""A fault, a place, what was told of it there, and the seconds until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,31 +37,14 @@ class Row:
 
     Attributes:
         fault: What goes wrong.
+        places: Where it can go wrong.
         told: The words for it: statuses, errors, or nothing.
         deadline: Seconds within which that is told, or everything works again.
     """
 
     fault: str
+    places: Sequence[str]
     told: str
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one fault went.
-
-    Attributes:
-        fault: As the README calls it.
-        place: Where the notebook was and its code ran.
-        told: What was told of it.
-        seconds: From the fault until then.
-        deadline: As documented.
-    """
-
-    fault: str
-    place: str
-    told: str
-    seconds: float
     deadline: float
 
 
@@ -52,64 +52,64 @@ def documented() -> dict[str, Row]:
     """The rows of the README's section on reliability, by fault."""
     section = (_ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Reliability\n")[2].partition("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
-    return {row[0]: Row(row[0], row[2], float(_seconds(row[3]))) for row in cells[2:]}
+    return {row[0]: Row(row[0], _places(row[1]), row[3], float(_seconds(row[4]))) for row in cells[2:]}
+
+
+def injects(fault: str, *, at: str = "everywhere") -> pytest.MarkDecorator:
+    """A test that injects a fault, at each place that the README has for it, and gets a `trial` of it.
+
+    Args:
+        fault: As the README calls it.
+        at: To which places this way of injecting it is limited.
+    """
+    row = documented().get(fault)
+    assert row is not None, f"the README's section on reliability has no row {fault!r}"
+    places = [place for place in row.places if place in _WHERE[at]]
+    return pytest.mark.parametrize("trial", [(fault, place) for place in places], ids=places, indirect=True)
 
 
 def injected() -> set[str]:
-    """The faults that the tests inject, by what they call `faults` with."""
+    """The faults that the tests inject, by what they call `injects` with."""
     found = set()
     for file in (_ROOT / "tests/faults").glob("test_*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "faults":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "injects":
                 name = node.args[0]
                 assert isinstance(name, ast.Constant), f"{file.name}:{node.lineno}: name the fault itself"
                 found.add(str(name.value))
     return found
 
 
-class Fault:
-    """A fault that has just been injected.
+def table(entries: Iterable[Entry], failed: Iterable[tuple[str, str]]) -> Sequence[str]:
+    """A line for each fault and what was told of it, with the seconds at each place, in the order of the README.
 
     Args:
-        row: What the README says of it.
-        place: Where the notebook is and its code runs.
-        report: Gets what became of it.
-
-    Attributes:
-        over: Whether it was told of.
+        entries: What became of the faults; the slowest counts, where one was injected in several ways.
+        failed: Faults and places where something else came than what is documented.
     """
-
-    def __init__(self, row: Row, place: str, report: Callable[[Outcome], None]) -> None:
-        self.over = False
-        self._report = report
-        self._row = row
-        self._place = place
-        self._begun = time.monotonic()
-
-    def told(self, what: str = NOTHING) -> None:
-        """It was told of, as documented; or nothing had to be, and everything works again."""
-        seconds = time.monotonic() - self._begun
-        row = self._row
-        named = what in row.told if what == NOTHING else f"`{what}`" in row.told
-        assert named, f"{row.fault}: told as {what!r}, documented as {row.told}"
-        assert seconds <= row.deadline, f"{row.fault}: told after {seconds:.1f} s, documented are {row.deadline:.0f} s"
-        self.over = True
-        self._report(Outcome(row.fault, self._place, what, seconds, row.deadline))
-
-    def __str__(self) -> str:
-        return f"{self._row.fault} ({self._place})"
+    rows, lost = documented(), set(failed)
+    slowest: dict[tuple[str, str], dict[str, float]] = {(fault, ""): {} for fault, _ in lost}
+    for fault, place, told, seconds in entries:
+        slowest.pop((fault, ""), None)
+        times = slowest.setdefault((fault, told), {})
+        times[place] = max(seconds, times.get(place, 0))
+    width = max((len(fault) for fault, _ in slowest), default=0)
+    lines = [f"{'':{width}}  {'told as':18}" + "".join(f"{place:>26}" for place in PLACES) + f"{'within':>8}"]
+    for fault, told in sorted(slowest, key=lambda line: (list(rows).index(line[0]), line[1])):
+        times, row = slowest[fault, told], rows[fault]
+        cells = [
+            "FAILED" if (fault, place) in lost else f"{times[place]:.1f} s" if place in times else "-"
+            for place in PLACES
+        ]
+        lines.append(
+            f"{fault:{width}}  {told:18}" + "".join(f"{cell:>26}" for cell in cells) + f"{row.deadline:>6.0f} s"
+        )
+    return lines
 
 
-def table(outcomes: Iterable[Outcome]) -> Sequence[str]:
-    """A line for each fault at each place, in the order of the README."""
-    order = list(documented())
-    rows = sorted(outcomes, key=lambda outcome: (order.index(outcome.fault), outcome.place))
-    width = max((len(row.fault) for row in rows), default=0)
-    where = max((len(row.place) for row in rows), default=0)
-    return [
-        f"{row.fault:{width}}  {row.place:{where}}  {row.told:18}  {row.seconds:6.1f} s of {row.deadline:3.0f} s"
-        for row in rows
-    ]
+def _places(where: str) -> Sequence[str]:
+    named = [_WHERE[name.strip()] for name in where.split(",")]
+    return [place for place in PLACES if any(place in places for places in named)]
 
 
 def _seconds(text: str) -> str:

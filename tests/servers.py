@@ -128,8 +128,8 @@ class Child:
                 await asyncio.sleep(0.02)
 
 
-def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") -> Child:
-    """A bare Jupyter server: kernels, sessions, contents; no page, no rooms."""
+def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "", log: Path | None = None) -> Child:
+    """A bare Jupyter server: kernels, sessions, contents; no page, no rooms. Logs into its folder if not told where."""
     port, token = port or free_port(), token or secrets.token_urlsafe(16)
     command = [
         *(sys.executable, "-m", "jupyter_server", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
@@ -137,7 +137,7 @@ def jupyter_server(root: Path, *options: str, port: int = 0, token: str = "") ->
         *("--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={'jupyter_server_ydoc': False}", *options),
     ]
     settings = ServerSettings(url=f"http://127.0.0.1:{port}", token=SecretStr(token))
-    return Child(command, settings, log=root / "server.log", env={"JUPYTER_TOKEN": token})
+    return Child(command, settings, log=log or root / "server.log", env={"JUPYTER_TOKEN": token})
 
 
 def collaboration_server(

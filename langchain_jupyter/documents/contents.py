@@ -64,6 +64,7 @@ class ContentsStore(WholeStore):
         """
         try:
             await super().save()
+            self._away = ""
         except _AWAY as error:
             raise DocumentError(
                 f"{self.path} cannot be saved: {str(error).rstrip('.')}. The changes are kept in {self._journal.path}."
@@ -87,6 +88,7 @@ class ContentsStore(WholeStore):
         """
         try:
             await super().refresh()
+            self._away = ""
         except _AWAY as error:
             self._away = str(error)
 

@@ -45,18 +45,19 @@ class KernelModel:
         id: Of the kernel.
         name: Of its kernel spec.
         execution_state: As its last status message said.
-        connections: WebSockets to it; None where the server does not count them.
+        connections: WebSockets to it; None where the server does not count them. Less than 0 where it has counted one
+            twice that broke, as Jupyter servers do.
     """
 
     id: Id
     name: str
     execution_state: str | None = None
-    connections: Count | None = None
+    connections: int | None = None
 
     @property
     def others(self) -> int:
         """Connections, as far as known."""
-        return self.connections or 0
+        return max(self.connections or 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

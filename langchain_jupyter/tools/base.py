@@ -248,6 +248,8 @@ class JupyterTool(BaseTool):
         try:
             await _refresh(session)
             rendered = await self._once(call, arguments)
+            if self.effect == "run" and rendered.artifact.get("status") not in ("died", "lost"):
+                news = news or session.news(call.caller)  # what it ran in took the place of a kernel that was gone
         except ToolError as error:
             return self._failed(error, tool_call_id, news)
         except asyncio.CancelledError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +19,6 @@ from langchain_jupyter.models import Execution
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.sessions.session import NotebookSession
-from tests.faulttable import Fault
 from tests.proxy import Proxy
 from tests.servers import jupyter_server
 from tests.serving import waiting
@@ -32,9 +30,6 @@ for n in range({steps}):
     print(n, flush=True)
     time.sleep({pause})
 """
-
-
-Faults = Callable[[str, str], Fault]
 
 
 @dataclass
@@ -127,18 +122,6 @@ def cut_for(proxy: Proxy, seconds: float) -> Callable[[], None]:
 # -- the line breaks --------------------------------------------------------------------------------------------------
 
 
-async def test_a_line_cut_in_mid_cell_is_taken_up_and_nothing_is_missing(bench: Bench, faults: Faults) -> None:
-    fault = faults("the line to the kernel is cut", "server's kernel")
-    execution = await bench.run(COUNT.format(steps=8, pause=0.1), bench.proxy.cut)
-    fault.told()
-
-    assert execution.status == "ok"
-    assert text(execution) == "".join(f"{n}\n" for n in range(8))
-    assert not execution.truncated
-    assert bench.ran == 1
-    await bench.works()
-
-
 async def test_a_run_that_ends_while_the_line_is_down_is_received_afterwards(bench: Bench) -> None:
     execution = await bench.run(COUNT.format(steps=5, pause=0.1) + "1 / 0", cut_for(bench.proxy, 2))
 
@@ -146,21 +129,6 @@ async def test_a_run_that_ends_while_the_line_is_down_is_received_afterwards(ben
     assert text(execution) == "0\n1\n2\n3\n4\n"
     assert execution.error is not None
     assert execution.error.name == "ZeroDivisionError"
-    assert bench.ran == 1
-    await bench.works()
-
-
-async def test_with_another_client_on_the_kernel_a_gap_is_said(
-    bench: Bench, somebody: RemoteKernel, faults: Faults
-) -> None:
-    fault = faults("the line to the kernel is cut", "server's kernel, others on it")
-    execution = await bench.run(COUNT.format(steps=15, pause=0.1), cut_for(bench.proxy, 0.5))
-    fault.told("truncated")
-
-    assert execution.status == "ok"
-    assert execution.truncated
-    assert "another client" in execution.note
-    assert text(execution).endswith("14\n")
     assert bench.ran == 1
     await bench.works()
 
@@ -179,20 +147,6 @@ async def test_a_gap_is_said_though_the_other_client_has_left_again(bench: Bench
     assert text(execution) != "".join(f"{n}\n" for n in range(40))
     assert execution.truncated
     assert bench.ran == 1
-
-
-async def test_an_end_that_nobody_heard_is_lost_and_never_called_ok(
-    bench: Bench, somebody: RemoteKernel, faults: Faults
-) -> None:
-    fault = faults("the line to the kernel is cut", "server's kernel, end not heard")
-    execution = await bench.run(COUNT.format(steps=5, pause=0.1), cut_for(bench.proxy, 2))
-    fault.told("lost")
-
-    assert execution.status == "lost"
-    assert execution.truncated
-    assert "how it ended was not heard" in execution.note
-    assert bench.ran == 1
-    await bench.works()
 
 
 async def test_a_line_that_does_not_come_back_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,48 +175,6 @@ async def test_a_line_that_breaks_while_nothing_runs_is_taken_up(bench: Bench) -
     assert execution.outputs[0]["data"]["text/plain"] == "5"
 
 
-async def test_a_slow_line_only_delays(bench: Bench, faults: Faults) -> None:
-    await bench.works()
-    bench.proxy.delay = 0.1
-    fault = faults("the line is slow, or silent for some seconds", "server's kernel, slow")
-
-    execution = await bench.run(COUNT.format(steps=5, pause=0.1))
-    fault.told()
-
-    assert execution.status == "ok"
-    assert text(execution) == "0\n1\n2\n3\n4\n"
-    assert bench.ran == 1
-
-
-async def test_a_line_that_garbles_what_it_carries_is_closed_and_taken_up(bench: Bench, faults: Faults) -> None:
-    def garble() -> None:
-        bench.proxy.garbling = True
-        asyncio.get_running_loop().call_later(1, bench.proxy.restore)
-
-    fault = faults("the line is corrupted", "server's kernel")
-    execution = await bench.run(COUNT.format(steps=20, pause=0.1), garble)
-    fault.told()
-
-    assert execution.status == "ok"
-    assert text(execution).endswith("19\n")
-    assert bench.ran == 1
-    await bench.works()
-
-
-async def test_a_frozen_line_loses_nothing(bench: Bench, faults: Faults) -> None:
-    def freeze() -> None:
-        bench.proxy.freeze()
-        asyncio.get_running_loop().call_later(3, bench.proxy.restore)
-
-    fault = faults("the line is slow, or silent for some seconds", "server's kernel")
-    execution = await bench.run(COUNT.format(steps=5, pause=0.1), freeze)
-    fault.told()
-
-    assert execution.status == "ok"
-    assert text(execution) == "0\n1\n2\n3\n4\n"
-    assert bench.ran == 1
-
-
 # -- the kernel ends --------------------------------------------------------------------------------------------------
 
 
@@ -275,17 +187,13 @@ async def test_a_crash_is_told_and_the_next_cell_has_a_new_kernel(bench: Bench) 
     await bench.works()
 
 
-async def test_a_restart_by_a_person_is_told_from_a_crash(bench: Bench, faults: Faults) -> None:
+async def test_a_restart_by_a_person_is_told_from_a_crash(bench: Bench) -> None:
     async def restart() -> None:
         await bench.direct.request("POST", f"/api/kernels/{bench.kernel.kernel_id}/restart", json={})
 
     await bench.run("x = 5")
     kernel_id = bench.kernel.kernel_id
-    fault = faults(
-        "a person restarts the kernel or shuts it down, or the server culls it", "server's kernel, restarted"
-    )
     execution = await bench.run(COUNT.format(steps=600, pause=0.1), restart)
-    fault.told("died")
 
     assert execution.status == "died"
     assert execution.note.startswith("somebody restarted the kernel.")
@@ -309,22 +217,6 @@ async def test_a_kernel_that_a_person_shut_down_is_started_again_with_the_next_r
 
     assert "restarted since your last call" in bench.session.news("test")
     assert [s for s in await bench.direct.get("/api/sessions") if s["path"] == bench.path]
-
-
-async def test_a_kernel_shut_down_in_mid_cell_ends_the_run(bench: Bench, faults: Faults) -> None:
-    async def shut_down() -> None:
-        await bench.direct.request("DELETE", f"/api/kernels/{bench.kernel.kernel_id}")
-
-    fault = faults(
-        "a person restarts the kernel or shuts it down, or the server culls it", "server's kernel, shut down"
-    )
-    execution = await bench.run(COUNT.format(steps=600, pause=0.1), shut_down)
-    fault.told("died")
-
-    assert execution.status == "died"
-    assert execution.note.startswith("the kernel was shut down")
-    assert bench.ran == 1
-    await bench.works()
 
 
 # -- whose kernel it is -----------------------------------------------------------------------------------------------
@@ -433,83 +325,6 @@ async def test_the_state_follows_what_other_people_run(bench: Bench, somebody: R
         while bench.kernel.info.state != "idle":
             await asyncio.sleep(0.01)
     await running.aclose()
-
-
-# -- the server fails -------------------------------------------------------------------------------------------------
-
-
-async def test_a_server_killed_and_started_again_takes_the_kernel_with_it(tmp_path: Path, faults: Faults) -> None:
-    async with jupyter_server(tmp_path) as server, bench_of(server.settings, tmp_path) as bench:
-
-        async def kill() -> None:
-            await server.kill()
-            await server.start()
-
-        fault = faults("the server is killed and started again", "server's kernel")
-        execution = await bench.run(COUNT.format(steps=600, pause=0.1), kill)
-        fault.told("died")
-
-        assert execution.status == "died"
-        assert "server was started anew" in execution.note
-        assert bench.ran == 1
-        await bench.works()
-
-
-async def test_a_server_frozen_for_8_seconds_delays_and_loses_nothing(tmp_path: Path, faults: Faults) -> None:
-    async with jupyter_server(tmp_path) as server, bench_of(server.settings, tmp_path) as bench:
-
-        def freeze() -> None:
-            server.signal(signal.SIGSTOP)
-            asyncio.get_running_loop().call_later(8, server.signal, signal.SIGCONT)
-
-        fault = faults("the server is frozen", "server's kernel")
-        execution = await bench.run(COUNT.format(steps=5, pause=0.1), freeze)
-        fault.told()
-
-        assert execution.status == "ok"
-        assert text(execution) == "0\n1\n2\n3\n4\n"
-        assert execution.duration < 30
-        assert bench.ran == 1
-        await bench.works()
-
-
-async def test_a_revoked_token_is_told_with_what_to_do(tmp_path: Path, faults: Faults) -> None:
-    first = jupyter_server(tmp_path, token="first")
-    port = int(first.settings.url.rpartition(":")[2])
-    async with first, bench_of(first.settings, tmp_path) as bench:
-
-        async def revoke() -> None:
-            await first.kill()
-            await second.start()
-
-        second = jupyter_server(tmp_path, token="second", port=port)
-        try:
-            fault = faults("the token is revoked", "server's kernel")
-            execution = await bench.run(COUNT.format(steps=600, pause=0.1), revoke)
-            fault.told("lost")
-            with pytest.raises(KernelUnavailable, match="give a valid one as token="):
-                await bench.run("6 * 7")
-        finally:
-            await second.close()
-
-        assert execution.status == "lost", execution.note
-        assert "does not let us back" in execution.note
-        assert bench.ran == 1
-
-
-async def test_a_culled_kernel_is_told_and_the_next_cell_has_a_new_one(tmp_path: Path) -> None:
-    cull = [f"--MappingKernelManager.cull_{name}" for name in ("idle_timeout=4", "interval=1", "connected=True")]
-    async with jupyter_server(tmp_path, *cull) as server, bench_of(server.settings, tmp_path) as bench:
-        await bench.works()
-        first = bench.kernel.kernel_id
-        async with asyncio.timeout(60):
-            while bench.kernel.info.state != "dead":
-                await asyncio.sleep(0.05)
-
-        await bench.works()
-
-        assert bench.kernel.kernel_id != first
-        assert "restarted since your last call" in bench.session.news("test")
 
 
 # -- what a server holds back -----------------------------------------------------------------------------------------

@@ -5,16 +5,12 @@ import json
 import random
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 
 from langchain_jupyter.documents import recovery, whole
 from langchain_jupyter.documents.file import FileStore
-from tests.faulttable import Fault
-
-Faults = Callable[[str, str], Fault]
 
 CHILD = """
 import asyncio, sys
@@ -60,11 +56,10 @@ async def acknowledged_until_killed(path: Path, after: int) -> int:
     return count + sum(line.isdigit() for line in rest.split())
 
 
-async def test_every_acknowledged_edit_is_there_once_after_a_kill(tmp_path: Path, faults: Faults) -> None:
+async def test_every_acknowledged_edit_is_there_once_after_a_kill(tmp_path: Path) -> None:
     moments = random.Random(20)
     paths = [an_empty_notebook(tmp_path / f"{number}.ipynb") for number in range(4)]
 
-    fault = faults("our process is killed", "file, 4 times")
     async with asyncio.timeout(120):
         counts = await asyncio.gather(*(acknowledged_until_killed(path, moments.randrange(1, 200)) for path in paths))
 
@@ -76,7 +71,6 @@ async def test_every_acknowledged_edit_is_there_once_after_a_kill(tmp_path: Path
             assert [text.count(f"#{number}#") for number in range(count)] == [1] * count
         nbformat.validate(nbformat.read(path, as_version=4))
         assert [file.name for file in tmp_path.glob(f".{path.name}.journal*")] == []
-    fault.told()
 
 
 async def test_a_kill_between_the_renaming_and_the_new_journal_repeats_nothing(tmp_path: Path, monkeypatch) -> None:

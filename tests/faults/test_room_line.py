@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,16 +16,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.room import RoomStore
-from langchain_jupyter.errors import DocumentConflict, DocumentError, ServerRefused
+from langchain_jupyter.errors import DocumentConflict, DocumentError
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from langchain_jupyter.settings import ServerSettings
 from tests import notebooks
-from tests.faulttable import Fault
 from tests.proxy import Proxy
 from tests.servers import Child, collaboration_server
-
-Faults = Callable[[str, str], Fault]
 
 PROMISED = 4.0
 """Seconds within which a call is answered, whatever the server does."""
@@ -92,7 +88,7 @@ def assert_each_once(document: NotebookDocument, who: str, count: int) -> None:
     assert len(set(document.ids)) == len(document.ids)
 
 
-async def test_a_line_that_is_cut_for_5_seconds_costs_no_edit_of_either_side(server: Child, faults: Faults) -> None:
+async def test_a_line_that_is_cut_for_5_seconds_costs_no_edit_of_either_side(server: Child) -> None:
     async with (
         Proxy(server.settings) as proxy,
         taking_part(proxy.settings) as (store, document),
@@ -110,9 +106,7 @@ async def test_a_line_that_is_cut_for_5_seconds_costs_no_edit_of_either_side(ser
             await asyncio.sleep(0.1)
             if number % 25 == 0:
                 started = time.monotonic()
-                fault = faults("the line to the room is cut", f"room, edit {number}")
                 said.append(await store.settle())
-                fault.told("note")
                 assert time.monotonic() - started < 3 * PROMISED  # this machine may be busy
         proxy.restore()
         await settled(store)
@@ -123,51 +117,7 @@ async def test_a_line_that_is_cut_for_5_seconds_costs_no_edit_of_either_side(ser
         assert_each_once(document, "hers", 51)
 
 
-async def test_a_room_line_that_garbles_what_it_carries_is_closed_and_taken_up(server: Child, faults: Faults) -> None:
-    async with Proxy(server.settings) as proxy, taking_part(proxy.settings) as (store, document):
-        edit(document, "ours", 0)
-        await settled(store)
-        proxy.garbling = True
-        fault = faults("the line is corrupted", "room")
-        edit(document, "ours", 1)
-        said = await store.settle()
-        proxy.restore()
-        await settled(store)
-        fault.told()
-
-        assert "Not yet on the server" in said
-        assert_each_once(document, "ours", 2)
-        async with taking_part(server.settings, "Ada") as (_, theirs):
-            await the_same(document, theirs)
-
-
-async def test_a_server_that_was_killed_and_started_again_has_every_edit(
-    server: Child, tmp_path: Path, faults: Faults
-) -> None:
-    async with taking_part(server.settings) as (store, document):
-        for number in range(10):
-            edit(document, "ours", number)
-            acknowledged = await store.settle()
-        await server.kill()
-        fault = faults("the server is killed and started again", "room")
-        for number in range(10, 20):
-            edit(document, "ours", number)
-        meanwhile = await store.settle()
-        await server.start()
-        await settled(store)
-        await store.refresh()
-        fault.told()
-
-        assert acknowledged == ""
-        assert "is down" in meanwhile
-        assert_each_once(document, "ours", 20)
-        async with taking_part(server.settings, "Ada") as (_, theirs):
-            await the_same(document, theirs)
-        await store.save()
-        assert in_the_file(tmp_path) == sources(document)
-
-
-async def test_a_room_that_lost_its_history_gets_our_edits_once(server: Child, tmp_path: Path, faults: Faults) -> None:
+async def test_a_room_that_lost_its_history_gets_our_edits_once(server: Child, tmp_path: Path) -> None:
     async with taking_part(server.settings) as (store, document):
         told: list[int] = []
         document.listen(lambda: told.append(document.order))
@@ -179,11 +129,9 @@ async def test_a_room_that_lost_its_history_gets_our_edits_once(server: Child, t
         edit(document, "ours", 1)
         document.delete("ours0")
         order = document.order
-        fault = faults("the server has lost the room's history", "room")
         await server.start()
         await settled(store)
         await store.refresh()
-        fault.told()
 
         assert document.source("cell0").splitlines() == ["start = 1", "ours 0", "ours 1"]
         assert list(document.ids) == ["cell0", "ours1"]
@@ -195,9 +143,7 @@ async def test_a_room_that_lost_its_history_gets_our_edits_once(server: Child, t
             await the_same(document, theirs)
 
 
-async def test_what_does_not_fit_a_room_made_anew_is_told_once_with_a_copy(
-    server: Child, tmp_path: Path, faults: Faults
-) -> None:
+async def test_what_does_not_fit_a_room_made_anew_is_told_once_with_a_copy(server: Child, tmp_path: Path) -> None:
     async with taking_part(server.settings) as (store, document):
         document.set_source("cell0", "ours = 2")
         document.insert(document.new_cell("code", "fits", "fits"))
@@ -205,65 +151,16 @@ async def test_what_does_not_fit_a_room_made_anew_is_told_once_with_a_copy(
         shutil.rmtree(tmp_path / "state")
         (tmp_path / "state").mkdir()
         write(tmp_path, "theirs = 3")
-        fault = faults("the server has lost the room's history", "room, the same cell")
         await server.start()
         await settled(store)
 
         with pytest.raises(DocumentConflict, match=r"cell.*stands.*conflict-1\.ipynb") as raised:
             await store.refresh()
-        fault.told("DocumentConflict")
         await store.refresh()
 
         assert raised.value.cells == ("cell0",)
         assert "ours = 2" in (tmp_path / raised.value.copy).read_text()
         assert sources(document) == {"cell0": "theirs = 3", "fits": "fits"}
-
-
-async def test_a_server_frozen_for_8_seconds_delays_and_loses_nothing(server: Child, faults: Faults) -> None:
-    async with taking_part(server.settings) as (store, document):
-        server.signal(signal.SIGSTOP)
-        asyncio.get_running_loop().call_later(8, server.signal, signal.SIGCONT)
-        fault = faults("the server is frozen", "room")
-        edit(document, "ours", 0)
-        started = time.monotonic()
-        said = await store.settle()
-        fault.told("note")
-        waited = time.monotonic() - started
-        await settled(store)
-
-        assert "does not answer" in said
-        assert waited < 3 * PROMISED  # this machine may be busy
-        assert time.monotonic() - started < 60
-        edit(document, "ours", 1)
-        assert await store.settle() == ""
-        async with taking_part(server.settings, "Ada") as (_, theirs):
-            assert_each_once(theirs, "ours", 2)
-
-
-async def test_a_revoked_token_is_told_and_a_valid_one_goes_on(server: Child, tmp_path: Path, faults: Faults) -> None:
-    port = int(server.settings.url.rpartition(":")[2])
-    async with taking_part(server.settings) as (store, document):
-        await server.kill()
-        async with collaboration_server(tmp_path, tmp_path / "state", port=port, token="another"):
-            fault = faults("the token is revoked", "room")
-            edit(document, "ours", 0)
-            async with asyncio.timeout(60):
-                while "token" not in (said := await store.settle()):
-                    pass
-            for _ in range(2):
-                started = time.monotonic()
-                with pytest.raises(ServerRefused, match="token"):
-                    await store.refresh()
-                assert time.monotonic() - started < 3 * PROMISED  # this machine may be busy
-            fault.told("ServerRefused")
-        await server.start()
-        async with asyncio.timeout(60):
-            while await store.settle():
-                pass
-        await store.refresh()
-
-        assert "is sent when" in said
-        assert_each_once(document, "ours", 1)
 
 
 async def test_closing_without_a_server_takes_seconds_and_names_a_copy(server: Child) -> None:
