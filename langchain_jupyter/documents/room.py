@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -46,6 +47,7 @@ _TRIES = 3
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _QUIET = 0.5
+_SURE = 30.0  # a save begun before an edit was here has ended by then, on a busy server, too
 
 
 class RoomStore:
@@ -90,7 +92,8 @@ class RoomStore:
         self._doubtful: dict[str, Mapping[str, Any]] = {}
         self._version = self._saved_version = self._saves = 0
         self._changed_at = 0.0
-        self._confirmed = self._in_file_next = self._in_file = 0
+        self._confirmed = self._in_file = 0
+        self._noted: deque[tuple[float, int]] = deque()
         self._pointed: tuple[str, int] = ("", 0)
         self._state: Map[Any]
         self._watching: Any
@@ -269,6 +272,8 @@ class RoomStore:
         else:
             provider.gone(old)
             old.close()
+            self._confirmed = self._in_file  # this room has to get the others anew
+            self._noted.clear()
             await self._carry_over(fresh)
         keeper = EditKeeper(self._document, doubt=self._doubtful.update)
         fresh.before, fresh.after = keeper.brace, keeper.mend
@@ -394,16 +399,20 @@ class RoomStore:
     def _state_changed(self, event: MapEvent) -> None:
         """The server writes the hash of the file here, each time when it has saved.
 
-        What it had got before it began is in the file then: certainly what was confirmed at the save before.
+        What it had got before it began is in the file then: what was confirmed at an earlier save, some time ago.
         """
         if "path" in event.keys:  # type: ignore[attr-defined]
             self._attendance.moved(self._path_now())
         if "hash" not in event.keys:  # type: ignore[attr-defined]
             return
         self._saves += 1
-        self._in_file, self._in_file_next = max(self._in_file, self._in_file_next), self._confirmed
+        now = asyncio.get_running_loop().time()
+        while self._noted and self._noted[0][0] < now - _SURE:
+            self._in_file = max(self._in_file, self._noted.popleft()[1])
+        if not self._noted or self._noted[-1][1] < self._confirmed:
+            self._noted.append((now, self._confirmed))
         self._document.journal.needed = self._in_file
-        if asyncio.get_running_loop().time() - self._changed_at > _QUIET:
+        if now - self._changed_at > _QUIET:
             self._saved_version = self._version
 
     def _changed(self) -> None:
