@@ -63,23 +63,23 @@ def is_edited(cell: Cell) -> bool:
 def has_died(cell: Cell) -> bool:
     """Whether the kernel ended in the marked run, alone or with our process, and the cell has not run since."""
     mark = mark_of(cell)
-    ended = mark.get("status") == "died" or (mark.get("status") == "running" and not receipt_of(cell))
-    return ended and cell.execution_count is None and not cell.running
+    died = mark.get("status") == "died" or (mark.get("status") == "running" and not receipt_of(cell))
+    return died and cell.execution_count is None and not cell.running
 
 
 def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:
     """The execution of an earlier process, as the cell tells it."""
     error = next((output for output in cell.outputs if output["output_type"] == "error"), None)
-    ended = mark.get("status") != "running"
+    over = mark.get("status") != "running"
     return Execution(
         ref="",
         cell_id=cell.id,
-        status=mark["status"] if ended else "died",
+        status=mark["status"] if over else "died",
         execution_count=cell.execution_count,
         outputs=cell.outputs,
         error=None if error is None else ErrorInfo(error["ename"], error["evalue"], tuple(error["traceback"])),
         note="It ran before this process started and was not run again."
-        if ended
+        if over
         else "our process ended while it ran, and the kernel with it. It was not run again.",
     )
 
