@@ -9,8 +9,9 @@ fill (which are set to be small, so that they do), memory, tasks, threads, file 
 Each notebook has its own moment of the second and keeps it. If each waited a second after its last answer, as this
 program once did, those that were late together would stay together: they gather into crowds, and the 95th percentile
 grows for as long as the crowds do, whatever a call costs. Times count from the moment at which a call was due. The
-processor time of this process is told as well, and how long its threads waited for a processor that others had: where
-that is more than a millisecond a call, times tell of those others (work that piles up even takes less of a processor).
+processor time of this process is told as well, and how long its threads waited for a processor that others had: the
+real kernels, for some 2 ms a call on two processors. Where it is twice that, times tell of other programs (work that
+piles up even takes less of a processor).
 
 Before that, a cell appended and run in a notebook of 1,000 cells is compared with one in a notebook of ten.
 """
@@ -41,7 +42,7 @@ from langchain_jupyter.testing import ScriptedKernels, printed
 WINDOWS = 10
 WARM_UP = 2
 PERIOD = 1.0
-BUSY = 1.0
+BUSY = 4.0
 SOURCE = "print('x' * 200)"
 SCRIPT = {SOURCE: [printed("x" * 200 + "\n")]}
 

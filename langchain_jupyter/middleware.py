@@ -18,8 +18,8 @@ from langchain_jupyter.models import Cell, NotebookInfo
 from langchain_jupyter.redaction import CURRENT
 from langchain_jupyter.rendering.cells import States, state_of
 from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.sessions.positions import first_line
 from langchain_jupyter.sessions.session import NotebookSession
-from langchain_jupyter.sessions.sight import first_line
 from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools.call import thread_of
 

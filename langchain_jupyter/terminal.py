@@ -16,7 +16,7 @@ from langchain_jupyter.doctor.finding import Finding, State
 from langchain_jupyter.errors import JupyterError
 from langchain_jupyter.redaction import Redactor
 from langchain_jupyter.report.record import result_line
-from langchain_jupyter.sessions.sight import first_line
+from langchain_jupyter.sessions.positions import first_line
 
 _SHOWN = 8
 _WIDTH = 110

@@ -210,7 +210,8 @@ class NotebookSession:
             order = self.document.order
             cell = self.document.new_cell(cell_type, source, cell_id)
             self.document.insert(cell, place=self._before(before))
-            self.sight(caller).moved(self.document, order)
+            self.sight(caller).positions.moved(self.document, order)
+            self.sight(caller).tidy(self.document)
         added = self.document.cell(cell_id)
         self.sight(caller).saw(added)
         return added
@@ -255,7 +256,7 @@ class NotebookSession:
         check_change(self.document.cell(cell_id), self.document.handle(cell_id))
         order = self.document.order
         self.document.move(cell_id, place=self._before(before))
-        self.sight(caller).moved(self.document, order)
+        self.sight(caller).positions.moved(self.document, order)
 
     def delete(self, cell_id: str, *, caller: str) -> Cell:
         """Remove a cell and return what it was.
@@ -271,7 +272,7 @@ class NotebookSession:
         sight.check(self.document, cell_id)
         cell, at = self.document.cell(cell_id), self.document.index(cell_id)
         self.document.delete(cell_id)
-        sight.deleted(self.document, order, at)
+        sight.positions.deleted(self.document, order, at)
         return cell
 
     # -- running ------------------------------------------------------------------------------------------------

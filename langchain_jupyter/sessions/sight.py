@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from langchain_jupyter.documents.notebook import NotebookDocument
-from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound, OrderChanged
+from langchain_jupyter.errors import CellAmbiguous, CellChanged, CellNotFound
 from langchain_jupyter.models import Cell, Execution
-from langchain_jupyter.rendering.fences import fenced, one_line, printable
+from langchain_jupyter.rendering.fences import fenced, printable
+from langchain_jupyter.sessions.positions import Positions
 
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
-_AROUND = 2
 _SHOWN = 8_000
 _MEMBER = "\x1f"
 _CALLERS = 200
@@ -36,22 +36,20 @@ class Sight:
 
     Attributes:
         generation: Which start of the kernel it has been told of.
+        positions: Which cells it means by them.
     """
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
+        self.positions = Positions()
         self._sources: dict[str, str] = {}
-        self._order: int | None = None
-        self._shifted: int | None = None
-        self._turn = ""
-        self._turn_ids: Sequence[str] = ()
         self._looked: dict[str, tuple[int, int, int]] = {}
 
     def copy(self) -> Sight:
         """The same memory, to go on from."""
         twin = Sight(self.generation)
         twin._sources, twin._looked = dict(self._sources), dict(self._looked)
-        twin._order, twin._shifted = self._order, self._shifted
+        twin.positions = self.positions.copy()
         return twin
 
     def saw(self, cell: Cell) -> None:
@@ -64,26 +62,10 @@ class Sight:
         for cell_id in cell_ids:
             self._sources.pop(cell_id, None)
 
-    def saw_order(self, document: NotebookDocument) -> None:
-        """The caller was shown where the cells stand."""
-        self._order, self._shifted = document.order, None
-
-    def moved(self, document: NotebookDocument, before: int) -> None:
-        """The caller itself changed the order, which was `before`."""
-        if self._order == before:
-            self._order = document.order
+    def tidy(self, document: NotebookDocument) -> None:
+        """Of the cells that are gone, remember the latest only."""
         if len(self._sources) > 2 * len(document) + _GONE:
             self.forget([cell_id for cell_id in self._sources if cell_id not in document][:-_GONE])
-
-    def deleted(self, document: NotebookDocument, before: int, at: int) -> None:
-        """The caller itself deleted the cell at the position `at`; the order was `before`.
-
-        Where turns are not known, the next call may have been made before this one was answered, with positions that
-        are no longer right from there on: with one of those the caller is shown the order first.
-        """
-        self.moved(document, before)
-        if not self._turn:
-            self._shifted = at if self._shifted is None else min(self._shifted, at)
 
     def unseen(self, execution: Execution) -> Execution:
         """The execution with what came since this caller last looked at it, which is now."""
@@ -132,37 +114,22 @@ class Sight:
         Args:
             document: Where the cell is.
             text: As the caller gave it.
-            turn: Names the turn of a model that makes the call. All calls of one turn mean the positions that there
-                were before the first of them, for that is what the model saw.
+            turn: Names the turn of a model that makes the call; see `Positions`.
 
         Raises:
             CellNotFound: No cell, never a fallback to another one.
             CellAmbiguous: Several cells.
             OrderChanged: A position, but the cells have moved since this caller saw them.
         """
-        if turn != self._turn:
-            self._turn, self._turn_ids = turn, tuple(document.ids) if turn else ()
+        self.positions.enter(document, turn)
         text = text.strip()
         if text in document:
             return text
         if count := _COUNT.fullmatch(text):
             return _by_count(document, int(count[1]))
         if position := _POSITION.fullmatch(text):
-            return self._by_position(document, int(position[1]))
+            return self.positions.cell_at(document, int(position[1]))
         return _by_prefix(document, text)
-
-    def _by_position(self, document: NotebookDocument, position: int) -> str:
-        moved = self._order is not None and self._order != document.order
-        if moved or (self._shifted is not None and position >= self._shifted):
-            around = lines_around(document, position)
-            self.saw_order(document)
-            raise OrderChanged(f"The cells have moved since you last saw their order. Now:\n{around}\n")
-        ids = self._turn_ids if self._turn else document.ids
-        if position >= len(ids):
-            raise CellNotFound(f"There is no cell at position {position}; there are {len(ids)} cells.")
-        if ids[position] not in document:
-            raise CellNotFound(f"The cell at position {position} was deleted by a call before this one.")
-        return ids[position]
 
 
 class Sights:
@@ -198,20 +165,6 @@ class Sights:
             del self._of[oldest]
             self._latest = {family: name for family, name in self._latest.items() if name != oldest}
         return sight
-
-
-def lines_around(document: NotebookDocument, position: int) -> str:
-    """A line for each cell around a position."""
-    first = max(0, min(position, len(document) - 1) - _AROUND)
-    return "\n".join(
-        f"{at} {document.handle(cell_id)} · {first_line(document.source(cell_id))}"
-        for at, cell_id in enumerate(document.ids[first : first + 2 * _AROUND + 1], first)
-    )
-
-
-def first_line(source: str, width: int = 80) -> str:
-    """The first line of a source that is not empty, as it can stand on a line of ours."""
-    return one_line(next((line for line in source.splitlines() if line.strip()), ""), width)
 
 
 def _by_prefix(document: NotebookDocument, prefix: str) -> str:

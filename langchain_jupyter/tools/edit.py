@@ -13,7 +13,7 @@ from langchain_jupyter.models import Cell
 from langchain_jupyter.rendering.fences import restored
 from langchain_jupyter.rendering.outline import render_diff
 from langchain_jupyter.rendering.render import Rendered
-from langchain_jupyter.sessions.sight import first_line, lines_around
+from langchain_jupyter.sessions.positions import first_line, lines_around
 from langchain_jupyter.tools.approval import difference
 from langchain_jupyter.tools.arguments import ToolArgs
 from langchain_jupyter.tools.base import JupyterTool

@@ -91,7 +91,7 @@ class ReadAllCells(JupyterTool):
         )
         for cell_id in rendered.whole:
             sight.saw(document.cell(cell_id))
-        sight.saw_order(document)
+        sight.positions.saw(document)
         return rendered
 
 
@@ -158,6 +158,6 @@ def outline_of(session: NotebookSession, caller: str) -> Rendered:
     cells = list(document.cells())
     for cell in cells:
         sight.saw(cell)
-    sight.saw_order(document)
+    sight.positions.saw(document)
     states = session.standings
     return render_outline(session.info, [(cell, document.handle(cell.id), state_of(cell, states)) for cell in cells])

@@ -351,7 +351,7 @@ async def test_a_position_is_refused_once_after_somebody_else_moved_cells() -> N
     session = await opened(ScriptedKernel())
     mine = session.insert("code", "mine", caller="a")
     document, sight = session.document, session.sight("a")
-    sight.saw_order(document)
+    sight.positions.saw(document)
     document.insert(document.new_cell("code", "theirs"), place=(None, mine.id))
 
     with pytest.raises(OrderChanged, match="theirs"):
@@ -364,7 +364,7 @@ async def test_a_position_is_refused_once_after_somebody_else_moved_cells() -> N
 async def test_ones_own_insertion_keeps_positions_usable() -> None:
     session = await opened(ScriptedKernel())
     first = session.insert("code", "first", caller="a")
-    session.sight("a").saw_order(session.document)
+    session.sight("a").positions.saw(session.document)
 
     above = session.insert("code", "above", caller="a", before=first.id)
 

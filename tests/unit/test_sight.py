@@ -14,14 +14,14 @@ def seen(*cell_ids: str) -> tuple[NotebookDocument, Sight]:
     for cell_id in cell_ids:
         document.insert(document.new_cell("code", cell_id, cell_id))
     sight = Sight(0)
-    sight.saw_order(document)
+    sight.positions.saw(document)
     return document, sight
 
 
 def delete(document: NotebookDocument, sight: Sight, cell_id: str) -> None:
     order, at = document.order, document.index(cell_id)
     document.delete(cell_id)
-    sight.deleted(document, order, at)
+    sight.positions.deleted(document, order, at)
 
 
 def test_the_positions_of_one_turn_are_those_before_its_first_call() -> None:
