@@ -11,8 +11,8 @@ import ast
 import builtins
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 
 from langchain_jupyter.analysis.magics import INERT_MAGICS, PYTHON_MAGICS, WILD_MAGICS, WORD, without_magics
 from langchain_jupyter.analysis.names import EVERYTHING, NOTHING, RANDOM, Closure, Names
@@ -108,10 +108,10 @@ class _Reader:
         match node:
             case ast.If(test=test, body=body, orelse=orelse):
                 self._load(test)
-                self._branches([body, orelse])
+                self._branches(partial(self._all, body), partial(self._all, orelse))
             case ast.While(test=test, body=body, orelse=orelse):
                 self._load(test)
-                self._branches([[*body, *orelse], []])
+                self._branches(partial(self._all, [*body, *orelse]), partial(self._all, ()))
                 self._load(test)
             case ast.For() | ast.AsyncFor():
                 self._for(node)
@@ -126,22 +126,17 @@ class _Reader:
                     if isinstance(child, ast.expr):
                         self._load(child)
 
-    def _branches(self, branches: list[list[object]] | list[list[ast.stmt]]) -> None:
+    def _all(self, body: Iterable[ast.stmt]) -> None:
+        """Statements that do not end a cell."""
+        for each in body:
+            self._statement(each)
+
+    def _branches(self, *paths: Callable[[], None]) -> None:
         """Of several paths one is taken: only what all of them set is certainly set."""
         before, ends = set(self.bound), []
-        for branch in branches:
+        for read in paths:
             self.bound = set(before)
-            for step in branch:
-                if isinstance(step, ast.match_case):
-                    if step.guard is not None:
-                        self._load(step.guard)
-                    for each in step.body:
-                        self._statement(each)
-                elif isinstance(step, ast.stmt):
-                    self._statement(step)
-                elif isinstance(step, list):
-                    for name in step:
-                        self._bind(name)
+            read()
             ends.append(self.bound)
         self.bound = set.intersection(*ends)
         self._settle(set.union(*ends) - self.bound)
@@ -156,41 +151,48 @@ class _Reader:
         self._used_up(node.iter)
         before = set(self.bound)
         self._assign([node.target], node.iter, loaded=True)
-        for each in node.body:
-            self._statement(each)
+        self._all(node.body)
         unsure, self.bound = self.bound - before, before
         self._settle(unsure)
-        for each in node.orelse:
-            self._statement(each)
+        self._all(node.orelse)
 
     def _with(self, node: ast.With | ast.AsyncWith) -> None:
         for item in node.items:
             self._load(item.context_expr)
             if item.optional_vars is not None:
                 self._assign([item.optional_vars], item.context_expr, loaded=True)
-        for each in node.body:
-            self._statement(each)
+        self._all(node.body)
 
     def _match(self, node: ast.Match) -> None:
         self._load(node.subject)
         for name in (name for case in node.cases for name in bound_names(case.pattern)):
             self.names.shares.setdefault(name, set()).update(set(shared_names(node.subject)) - {name})
-        self._branches([*([bound_names(case.pattern), case] for case in node.cases), []])
+        self._branches(*(partial(self._case, case) for case in node.cases), partial(self._all, ()))
+
+    def _case(self, case: ast.match_case) -> None:
+        for name in bound_names(case.pattern):
+            self._bind(name)
+        if case.guard is not None:
+            self._load(case.guard)
+        self._all(case.body)
 
     def _try(self, node: ast.Try | ast.TryStar) -> None:
-        paths: list[list[object]] = [[*node.body, *node.orelse]]
         for handler in node.handlers:
             if handler.type is not None:
                 self._load(handler.type)
-            paths.append([*([[handler.name]] if handler.name else []), *handler.body])
         before = set(self.bound)
-        for each in node.body:  # a handler may run after any part of it
-            self._statement(each)
+        self._all(node.body)  # a handler may run after any part of it
         self._settle(self.bound - before)
         self.bound = before
-        self._branches(paths)
-        for each in node.finalbody:
-            self._statement(each)
+        self._branches(
+            partial(self._all, [*node.body, *node.orelse]), *(partial(self._handler, each) for each in node.handlers)
+        )
+        self._all(node.finalbody)
+
+    def _handler(self, handler: ast.ExceptHandler) -> None:
+        if handler.name:
+            self._bind(handler.name)
+        self._all(handler.body)
 
     # -- binding ------------------------------------------------------------------------------------------------
 
@@ -361,11 +363,7 @@ class _Reader:
         arguments = [*node.args, *(each.value for each in node.keywords)]
         given = {name for argument in arguments for name in shared_names(argument)} - self._locals
         dotted = parts_of(node.func)
-        if (
-            "random" in dotted
-            or dotted[-1:] in (["seed"], ["shuffle"])
-            or {"sample", "choice", "choices"} & set(dotted)
-        ):
+        if "random" in dotted or dotted[-1] in ("seed", "shuffle") or {"sample", "choice", "choices"} & set(dotted):
             self.names.reads.add(RANDOM)
             self.names.changes.add(RANDOM)
         if isinstance(node.func, ast.Name):
