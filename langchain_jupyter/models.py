@@ -104,6 +104,7 @@ class KernelInfo:
         state: What it is doing; "disconnected" if the line to it is lost.
         display_name: How people call it; "" until it has told.
         found: Whether it ran before we came, so that it may hold the variables of the notebook.
+        followed: Whether we left another one for it, because people have the notebook open in it.
     """
 
     name: str
@@ -111,6 +112,7 @@ class KernelInfo:
     state: KernelState = "not started"
     display_name: str = ""
     found: bool = False
+    followed: bool = False
 
     @property
     def label(self) -> str:

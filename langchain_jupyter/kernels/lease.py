@@ -6,6 +6,7 @@ Source: https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -56,9 +57,14 @@ class Wanted:
     path: str
     sessions: bool
 
+    @property
+    def any_of_notebook(self) -> bool:
+        """Whether it is the notebook's kernel, whichever that is, or whichever that is of a kernel spec."""
+        return bool(self.sessions and self.path) and self.choice != "new" and not _ID.fullmatch(self.choice)
+
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
     """A session of the server with its kernel."""
 
     id: Id
@@ -79,10 +85,10 @@ async def take(server: JupyterServer, wanted: Wanted) -> Lease:
     """
     specs = await server.read(KernelSpecs, "/api/kernelspecs")
     if _ID.fullmatch(wanted.choice):
-        return _named(await _running(server, wanted.choice), specs)
+        return named(await _running(server, wanted.choice), specs)
     session = await _session(server, wanted.path) if wanted.sessions and wanted.path else None
     if session is not None and wanted.choice in ("", session.kernel.name):
-        return _named(session.kernel, specs)
+        return named(session.kernel, specs)
     name = wanted.spec if wanted.choice in ("", "new") else wanted.choice
     _check(name, specs)
     try:
@@ -108,13 +114,13 @@ async def give_back(server: JupyterServer, lease: Lease) -> None:
 
 
 async def _start(
-    server: JupyterServer, wanted: Wanted, name: str, session: _Session | None, specs: KernelSpecs
+    server: JupyterServer, wanted: Wanted, name: str, session: Session | None, specs: KernelSpecs
 ) -> Lease:
     kernel = {"name": name} if name else {}
     if session is not None and not _in_use(session.kernel):
         path, change = f"/api/sessions/{session.id}", {"kernel": kernel or {"name": specs.default}}
-        changed = await server.ask(_Session, "PATCH", path, json=change, timeout=_START_TIMEOUT)
-        return _named(changed.kernel, specs, ours=True)
+        changed = await server.ask(Session, "PATCH", path, json=change, timeout=_START_TIMEOUT)
+        return named(changed.kernel, specs, ours=True)
     if session is None and wanted.sessions and wanted.path:
         model = {
             "path": wanted.path,
@@ -122,12 +128,13 @@ async def _start(
             "type": "notebook",
             "kernel": kernel,
         }
-        made = await server.ask(_Session, "POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
-        ours = _named(made.kernel, specs, ours=True, session=made.id)
-        return await _agreed(server, wanted, ours, specs)
+        made = await server.ask(Session, "POST", "/api/sessions", json=model, timeout=_START_TIMEOUT)
+        if made.kernel.others:  # somebody's who came first: the server gives that one
+            return named(made.kernel, specs)
+        return await _agreed(server, wanted, named(made.kernel, specs, ours=True, session=made.id), specs)
     place = {"path": wanted.path} if wanted.path else {}
     alone = await server.ask(KernelModel, "POST", "/api/kernels", json={**kernel, **place}, timeout=_START_TIMEOUT)
-    return _named(alone, specs, ours=True)
+    return named(alone, specs, ours=True)
 
 
 async def _agreed(server: JupyterServer, wanted: Wanted, ours: Lease, specs: KernelSpecs) -> Lease:
@@ -140,7 +147,7 @@ async def _agreed(server: JupyterServer, wanted: Wanted, ours: Lease, specs: Ker
     if session is None or session.id == ours.session or wanted.choice not in ("", session.kernel.name):
         return ours
     await give_back(server, ours)
-    return _named(session.kernel, specs)
+    return named(session.kernel, specs)
 
 
 def _in_use(kernel: KernelModel) -> bool:
@@ -159,11 +166,15 @@ async def _running(server: JupyterServer, kernel_id: str) -> KernelModel:
         ) from error
 
 
-async def _session(server: JupyterServer, path: str) -> _Session | None:
-    for each in await server.read(list[SessionModel], "/api/sessions"):
-        if each.path == path and each.kernel is not None:
-            return _Session(each.id, each.kernel)
-    return None
+async def _session(server: JupyterServer, path: str) -> Session | None:
+    """The notebook's session; of several the first that people are on, or else the first."""
+    found = bound(await server.read(list[SessionModel], "/api/sessions"), path)
+    return next((each for each in found if each.kernel.others), found[0] if found else None)
+
+
+def bound(sessions: Sequence[SessionModel], path: str) -> list[Session]:
+    """The sessions of a notebook that have a kernel."""
+    return [Session(each.id, each.kernel) for each in sessions if each.path == path and each.kernel is not None]
 
 
 def _check(name: str, specs: KernelSpecs) -> None:
@@ -175,7 +186,8 @@ def _check(name: str, specs: KernelSpecs) -> None:
         )
 
 
-def _named(kernel: KernelModel, specs: KernelSpecs, *, ours: bool = False, session: str = "") -> Lease:
+def named(kernel: KernelModel, specs: KernelSpecs, *, ours: bool = False, session: str = "") -> Lease:
+    """A kernel of the server as one that we use."""
     spec = specs.kernelspecs.get(kernel.name, KernelSpec()).spec
     return Lease(
         kernel_id=kernel.id,

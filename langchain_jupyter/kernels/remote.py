@@ -18,6 +18,7 @@ from langchain_jupyter.errors import (
     ServerError,
     ServerUnreachable,
 )
+from langchain_jupyter.kernels.company import Company
 from langchain_jupyter.kernels.conversation import GAP, GAVE_UP, Conversation
 from langchain_jupyter.kernels.kernel import Message, truncated
 from langchain_jupyter.kernels.lease import Lease, Wanted, give_back, take
@@ -73,7 +74,9 @@ class RemoteKernel:
         self._taking: asyncio.Task[Lease] | None = None
         self._line: Line | None = None
         self._talk = Conversation(self._died)
-        self._untold = False
+        self._former: list[Lease] = []
+        self._company = Company(server)
+        self._untold = self._used = self._followed = False
         self._gone = ""
         self._promised = ""
         self._recalled: Mapping[str, str] = {}
@@ -86,7 +89,9 @@ class RemoteKernel:
         if self._lease is None:
             return KernelInfo(self._choice or self._spec, state=state)
         lease = self._lease
-        return KernelInfo(lease.spec, lease.language, state, lease.display_name, found=not lease.ours)
+        return KernelInfo(
+            lease.spec, lease.language, state, lease.display_name, found=not lease.ours, followed=self._followed
+        )
 
     @property
     def kernel_id(self) -> str:
@@ -107,22 +112,33 @@ class RemoteKernel:
     async def start(self) -> None:
         """Be ready for code: on the kernel that we have if it is there, or else on a new one.
 
+        Where people have the notebook open in another kernel by now, and nobody else is on ours, that one is used from
+        now on, as if ours had been restarted.
+
         Raises:
             KernelStartError: Unknown kernel spec or id, or it did not start.
             ServerUnreachable: Nobody answers.
             ServerRefused: The token does not allow it.
             ServerError: Anything else that the server answered.
             ConnectionLost: It did not answer in time.
+            OutOfReach: People are on ours and on another kernel; said once, and the next `start` is on ours.
         """
         async with self._lock:
-            if not await self._ready():
-                await self._start()
+            if await self._ready():
+                assert self._lease is not None
+                idle = not self._talk.pending
+                other = await self._company.elsewhere(self._wanted, self._lease) if idle else None
+                if other is None:
+                    return
+                await self._follow(other)
+            await self._start()
 
     async def restart(self) -> None:
         async with self._lock:
             self._talk.fail(KernelDied("the kernel was restarted."))
             await self._leave_line()
-            self._untold, before = False, self._talk.forget_process()
+            self._untold = self._followed = False
+            before = self._talk.forget_process()
             if self._lease is not None:
                 await self._restart(self._lease)
             await self._start(unlike=before)
@@ -142,7 +158,7 @@ class RemoteKernel:
                 else ConnectionLost("The notebook was closed while it ran; the kernel runs on.")
             )
             await self._leave_line()
-            self._lease, self._talk.state, self._untold = None, "not started", False
+            self._lease, self._talk.state, self._untold, self._followed = None, "not started", False, False
 
     async def interrupt(self) -> None:
         if self._talk.shown == "busy":
@@ -175,6 +191,7 @@ class RemoteKernel:
 
     def recall(self, receipt: Mapping[str, str]) -> AsyncIterator[Message]:
         request = self._talk.expect(receipt["msg_id"])
+        self._used = True
         if self._line is None:
             request.tell(truncated(_MOMENT))
             self._recalled = receipt
@@ -187,6 +204,7 @@ class RemoteKernel:
 
     def execute(self, code: str, *, allow_stdin: bool = False, store_history: bool = True) -> AsyncIterator[Message]:
         msg_id, self._promised = self._promised, ""
+        self._used = True
         return self._talk.execute(code, allow_stdin=allow_stdin, store_history=store_history, msg_id=msg_id)
 
     async def evaluate(self, expression: str, *, beside: bool = False) -> Mapping[str, Any] | None:
@@ -239,12 +257,33 @@ class RemoteKernel:
         if self._taking is not None:
             self._lease, self._taking = await self._taking, None
         if self._lease is None:
-            wanted = Wanted(choice=self._choice, spec=self._spec, path=self._path, sessions=self._sessions)
-            self._taking = asyncio.create_task(take(self._server, wanted))
+            self._taking = asyncio.create_task(take(self._server, self._wanted))
             try:
                 self._lease, self._talk.identity = await asyncio.shield(self._taking), ""
+                self._followed, self._used = self._used and not self._lease.ours, False
             finally:  # given up, it goes on: the server starts the kernel all the same, and `close` ends it
                 self._taking = None if self._taking.done() else self._taking
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(choice=self._choice, spec=self._spec, path=self._path, sessions=bool(self._sessions))
+
+    async def _follow(self, other: Lease) -> None:
+        """Use that kernel from now on. One of ours ends at once if nothing has run in it, or else with `close`."""
+        former, known = self._lease, {each.kernel_id: each for each in self._former}
+        assert former is not None
+        logger.info("people have %s open in the kernel %s, and not in %s", self._path, other.kernel_id, self.kernel_id)
+        self._lease = known.get(other.kernel_id, other)
+        self._former = [each for each in (*self._former, former) if each != self._lease]
+        await self._leave_line()
+        self._talk.identity = ""
+        if self._used or not former.ours:
+            self._followed, self._used = True, False
+            self._tell_death()
+            return
+        with contextlib.suppress(OutOfReach):
+            if await self._end(former, ourselves=1):
+                self._former.remove(former)
 
     async def _open(self, lease: Lease, *, unlike: str) -> None:
         recalled, self._recalled = self._recalled, {}
@@ -286,12 +325,19 @@ class RemoteKernel:
         """Whether the kernel was ended."""
         if self._taking is not None:
             self._lease, self._taking = await self._taking, None
-        lease = self._lease
-        if lease is None or not lease.ours or self._keep:
+        former, self._former = self._former, []
+        for each in former:
+            await self._end(each, ourselves=0)
+        if self._lease is None:
+            return False
+        return await self._end(self._lease, ourselves=self._line is not None and self._line.up)
+
+    async def _end(self, lease: Lease, *, ourselves: int) -> bool:
+        """Whether a kernel was ended: only if it is ours, not to be kept, and nobody else is on it."""
+        if not lease.ours or self._keep:
             return False
         if (model := await self._model(lease.kernel_id)) is None:
             return True
-        ourselves = self._line is not None and self._line.up
         if model.others > ourselves:
             logger.info("the kernel %s is left running: others are on it", lease.kernel_id)
             return False

@@ -28,6 +28,11 @@ from langchain_jupyter.settings import OutputLimits
 T = TypeVar("T")
 
 _TOLD = 200
+_RESTARTED = "The kernel was restarted since your last call: all variables are gone, every cell is stale."
+_FOLLOWED = (
+    "The notebook is in another kernel since your last call, which somebody chose or opened it in: it does not have "
+    "your variables, every cell is stale."
+)
 _REFERENCES = 900_000  # where several processes count, each begins at a number of its own
 
 
@@ -176,8 +181,7 @@ class NotebookSession:
         if sight.generation == self._runner.generation:
             return told
         sight.generation = self._runner.generation
-        restarted = "The kernel was restarted since your last call: all variables are gone, every cell is stale."
-        return f"{told} {restarted}".lstrip()
+        return f"{told} {_FOLLOWED if self.kernel.info.followed else _RESTARTED}".lstrip()
 
     def tell(self, caller: str, text: str) -> None:
         """Have a caller told something at its next call."""
