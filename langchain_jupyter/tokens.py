@@ -7,11 +7,13 @@ only its owner can read: that protects copies and backups of the one file, and n
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,29 +84,32 @@ class TokenStore:
         if not token.strip():
             raise SettingsError("The token is empty; nothing was kept.")
         url = _url(server)
-        entries = self._read()
-        if self._keyring is not None:
-            self._keyring.set_password(_SERVICE, url, token.strip())
-            entries[url] = {"kept": "keyring"}
-        else:
-            entries[url] = {"kept": "file", "token": self._encrypted(token.strip(), entries)}
-        self._write(entries)
+        with self._alone():
+            entries = self._read()
+            if self._keyring is not None:
+                self._keyring.set_password(_SERVICE, url, token.strip())
+                entries[url] = {"kept": "keyring"}
+            else:
+                entries[url] = {"kept": "file", "token": self._encrypted(token.strip(), entries)}
+            self._write(entries)
         return str(entries[url]["kept"])
 
     def remove(self, server: str) -> bool:
         """Forget the token of a server, also one that cannot be read; returns whether there was one."""
         url = _url(server)
-        entries = self._read()
-        entry = entries.pop(url, None)
-        if entry is None:
+        if url not in self._read():
             return False
-        if entry["kept"] == "keyring":
-            backend = self._keyring or _system_keyring()
-            if _asked(backend, url) is not None:
-                backend.delete_password(_SERVICE, url)
-        self._write(entries)
-        if not any(each["kept"] == "file" for each in entries.values()):
-            self._key.unlink(missing_ok=True)
+        with self._alone():
+            entries = self._read()
+            if (entry := entries.pop(url, None)) is None:
+                return False
+            if entry["kept"] == "keyring":
+                backend = self._keyring or _system_keyring()
+                if _asked(backend, url) is not None:
+                    backend.delete_password(_SERVICE, url)
+            self._write(entries)
+            if not any(each["kept"] == "file" for each in entries.values()):
+                self._key.unlink(missing_ok=True)
         return True
 
     def _read(self) -> dict[str, Any]:
@@ -119,22 +124,45 @@ class TokenStore:
         return found
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        """The file as a whole or not at all, readable by its owner only."""
+        self._put(self._file, json.dumps(entries, indent=1).encode())
+
+    def _put(self, path: Path, content: bytes) -> None:
+        """A file as a whole or not at all, readable by its owner only."""
+        try:
+            handle, half = tempfile.mkstemp(dir=path.parent, prefix=".tokens-")  # with mode 0600
+            with open(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(handle)  # a renamed file may be empty after the machine's death, and a key is not made again
+            os.replace(half, path)
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be written: {error}. The token was not kept.") from error
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes the files: two that came together would each make a key, and one would go.
+
+        Raises:
+            SettingsError: There is no folder for them.
+        """
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, half = tempfile.mkstemp(dir=self._file.parent, prefix=".tokens-")  # with mode 0600
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(entries, file, indent=1)
-            os.replace(half, self._file)
+            guard = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise SettingsError(f"{self._file} cannot be written: {error}. The token was not kept.") from error
+            raise SettingsError(f"{self._file.parent} cannot be written: {error}. Nothing was changed.") from error
+        try:
+            with contextlib.suppress(OSError):  # a file system that knows no locks
+                fcntl.flock(guard, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(guard)
 
     def _encrypted(self, token: str, entries: Mapping[str, Any]) -> str:
         fernet, _ = _fernet()
         if not self._key.exists():
             if lost := [url for url, entry in entries.items() if entry["kept"] == "file"]:
                 raise self._lost(lost[0])
-            self._make_key(fernet.generate_key())
+            self._put(self._key, fernet.generate_key())
         return str(self._cipher(fernet, "each server").encrypt(token.encode()).decode())
 
     def _decrypted(self, url: str, token: str) -> str:
@@ -151,16 +179,6 @@ class TokenStore:
             return fernet(key)
         except ValueError as error:
             raise self._damaged(url) from error
-
-    def _make_key(self, key: bytes) -> None:
-        try:
-            self._key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(os.open(self._key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(key)
-        except FileExistsError:
-            return  # another process was quicker
-        except OSError as error:
-            raise SettingsError(f"{self._key} cannot be written: {error}. The token was not kept.") from error
 
     def _read_key(self, url: str) -> bytes:
         try:

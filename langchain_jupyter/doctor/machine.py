@@ -13,8 +13,10 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpecManager
 
 from langchain_jupyter.doctor.finding import Finding, fine, problem
-from langchain_jupyter.documents.format import NotANotebook, parse
-from langchain_jupyter.errors import KernelStartError
+from langchain_jupyter.documents.file import LocalFile
+from langchain_jupyter.documents.format import NotANotebook
+from langchain_jupyter.documents.whole import read_settled
+from langchain_jupyter.errors import DocumentError, KernelStartError
 from langchain_jupyter.kernels.local import LocalKernel
 
 _DEFAULT = "python3"
@@ -63,22 +65,30 @@ async def kernel(wanted: str = "") -> Finding:
     return fine("Kernel", f"{wanted or _DEFAULT} started and answered in {time.monotonic() - started:.1f}s.")
 
 
-def folder(notebook: Path) -> Finding:
+async def folder(notebook: Path) -> Finding:
     """Whether the notebook can be read, and written in its folder. It is not opened."""
-    file = notebook.expanduser().absolute()
-    if file.is_dir():
-        return problem("Notebook", f"{notebook} is a folder.", "Give the path of an .ipynb file in it.")
-    if not file.parent.is_dir():
-        return problem("Notebook", f"There is no folder {file.parent}.", f"mkdir -p '{file.parent}'")
+    file, misplaced = _placed(notebook)
+    if misplaced is not None:
+        return misplaced
     try:
-        if file.exists():
-            parse(file.read_text(encoding="utf-8"))
-    except (NotANotebook, UnicodeDecodeError, OSError) as error:
-        return problem("Notebook", f"{notebook} cannot be opened: {error}.", "Mend it, or give another notebook.")
+        found = await read_settled(LocalFile(file, notebook).read)
+    except (NotANotebook, DocumentError) as error:
+        said = f"{notebook} cannot be opened: {str(error).rstrip('.')}."
+        return problem("Notebook", said, "Mend it, or give another notebook.")
     if (refusal := _refusal(file.parent)) is not None:
         said = f"The folder {file.parent} cannot be written to ({refusal.strerror}); no edit would be kept."
         return problem("Notebook", said, "Get the right to write there, or give a notebook in another folder.")
-    return fine("Notebook", f"{notebook} {'can be read and written' if file.exists() else 'can be made'}.")
+    return fine("Notebook", f"{notebook} {'can be made' if found is None else 'can be read and written'}.")
+
+
+def _placed(notebook: Path) -> tuple[Path, Finding | None]:
+    """Where the notebook is; and why none can be there, if none can."""
+    file = notebook.expanduser().absolute()
+    if file.is_dir():
+        return file, problem("Notebook", f"{notebook} is a folder.", "Give the path of an .ipynb file in it.")
+    if not file.parent.is_dir():
+        return file, problem("Notebook", f"There is no folder {file.parent}.", f"mkdir -p '{file.parent}'")
+    return file, None
 
 
 def _missing(spec: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -111,12 +111,12 @@ class WholeStore:
         self._document.load(self._text.cells, self._text.metadata)
         self._know(self._text)
         self._base_metadata = self._document.metadata
-        edits, known = self._journal.recover(digest)
+        edits, known = await off_loop(self._journal.recover, digest)
         self._journal.start(digest)
         self._document.listen(self._changed)
         if edits:
             await self._replay(edits, known)
-            self._journal.adopt(digest, self._document.journal.since(0))
+            await off_loop(self._journal.adopt, digest, self._document.journal.since(0))
         self._document.journal.keep = self._journal.append
         return self._document
 
@@ -224,6 +224,7 @@ class WholeStore:
         if self._stands(text):
             self._journal.saved(digest, len(self._journal))
             self._saved_version = self._version
+            await off_loop(self._journal.tidy)
         return conflict
 
     def _stands(self, text: ipynb.NotebookText) -> bool:
@@ -251,27 +252,17 @@ class WholeStore:
                 self._raws[cell_id] = (snapshot, raw)
 
     async def _read_settled(self) -> tuple[ipynb.NotebookText, Stamp, str] | None:
-        """The file as others wrote it, and its hash; None where there is none.
-
-        What is not even JSON is read again for a second: it may be half-written. A Jupyter server, for one, empties a
-        file before it fills it.
+        """As `read_settled`.
 
         Raises:
             DocumentError: Not a notebook.
         """
-        deadline = time.monotonic() + _HALF_WRITTEN
-        while True:
-            raw, stamp = await self._place.read()
-            if raw is None:
-                return None
-            try:
-                return await off_loop(_parsed, raw), stamp, digest_of(raw)
-            except ipynb.NotANotebook as error:
-                if not isinstance(error, ipynb.NotJSON) or time.monotonic() > deadline:
-                    raise DocumentError(
-                        f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
-                    ) from error
-            await asyncio.sleep(0.1)
+        try:
+            return await read_settled(self._place.read)
+        except ipynb.NotANotebook as error:
+            raise DocumentError(
+                f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
+            ) from error
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -318,8 +309,9 @@ class WholeStore:
         self._raws = raws
         self._base = {cell["id"]: cell for cell in plan}
         self._base_metadata, self._raw_metadata = metadata, raw_metadata
-        self._saved_version = version
         self._document.renew()  # nobody else has this replica, and what was deleted in it weighs upon each change
+        await off_loop(self._journal.tidy)
+        self._saved_version = version
 
     def _serialise(
         self, plan: Sequence[Mapping[str, Any]], raw_metadata: str
@@ -335,6 +327,33 @@ class WholeStore:
 
     def _layout_metadata(self, metadata: Mapping[str, Any]) -> str:
         return self._text.layout.dump(metadata, self._text.layout.indent or "")
+
+
+async def read_settled(
+    read: Callable[[], Awaitable[tuple[bytes | None, Stamp]]],
+) -> tuple[ipynb.NotebookText, Stamp, str] | None:
+    """A notebook as others wrote it, its stamp and its hash; None where there is none.
+
+    What is not even JSON is read again for a second: it may be half-written. A Jupyter server, for one, empties a file
+    before it fills it.
+
+    Args:
+        read: As `Place.read`.
+
+    Raises:
+        NotANotebook: It is none.
+    """
+    deadline = time.monotonic() + _HALF_WRITTEN
+    while True:
+        raw, stamp = await read()
+        if raw is None:
+            return None
+        try:
+            return await off_loop(_parsed, raw), stamp, digest_of(raw)
+        except ipynb.NotJSON:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
 
 
 def refuse(edit: journal.Edit) -> None:

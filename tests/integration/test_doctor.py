@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from langchain_jupyter.cli import app
-from langchain_jupyter.doctor.finding import Finding
+from langchain_jupyter.doctor.finding import Finding, fine
 from langchain_jupyter.doctor.installation import installation
 from langchain_jupyter.doctor.machine import folder, kernel, kernel_specs
 from langchain_jupyter.doctor.servers import jupyter_server as examined
 from langchain_jupyter.doctor.servers import mcp_server
+from langchain_jupyter.documents import whole
+from langchain_jupyter.documents.file import LocalFile
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.settings import ServerSettings
 from tests.hub import Hub
@@ -114,8 +118,8 @@ async def test_a_kernel_is_started_and_ended() -> None:
     assert found.said.startswith("python3 started and answered in ")
 
 
-def test_a_read_only_folder(closed_folder: Path) -> None:
-    found = folder(closed_folder / "analysis.ipynb")
+async def test_a_read_only_folder(closed_folder: Path) -> None:
+    found = await folder(closed_folder / "analysis.ipynb")
 
     assert found.state == "problem"
     assert found.said.startswith(f"The folder {closed_folder} cannot be written to (")
@@ -125,15 +129,37 @@ def test_a_read_only_folder(closed_folder: Path) -> None:
     ("content", "cause"),
     [("{", "it is not JSON"), ("[1]", "it is JSON, but not a notebook"), (None, "There is no folder")],
 )
-def test_a_notebook_that_cannot_be_opened(content: str | None, cause: str, tmp_path: Path) -> None:
+async def test_a_notebook_that_cannot_be_opened(content: str | None, cause: str, tmp_path: Path) -> None:
     path = tmp_path / ("nowhere/a.ipynb" if content is None else "a.ipynb")
     if content is not None:
         path.write_text(content)
 
-    found = folder(path)
+    found = await folder(path)
 
     assert found.state == "problem"
     assert cause in found.said
+
+
+async def test_a_notebook_that_is_being_written_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "_HALF_WRITTEN", 60.0)
+    path = tmp_path / "a.ipynb"
+    path.write_bytes(b"")
+    looked = asyncio.Event()
+    read = LocalFile.read
+
+    async def noticed(file: LocalFile) -> tuple[bytes | None, tuple[int, ...] | None]:
+        found = await read(file)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(LocalFile, "read", noticed)
+    async with asyncio.timeout(60):
+        finding = asyncio.create_task(folder(path))
+        await looked.wait()
+        path.write_text(nbformat.writes(nbformat.v4.new_notebook()), encoding="utf-8")
+        found = await finding
+
+    assert found == fine("Notebook", f"{path} can be read and written.")
 
 
 async def test_a_live_server_has_no_problem(lab: LabServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keyring
@@ -73,7 +75,39 @@ def test_only_their_owner_can_read_the_files(store: TokenStore, home: Path) -> N
     assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == {
         "tokens.json": 0o600,
         "tokens.key": 0o600,
+        "tokens.lock": 0o600,
     }
+
+
+def test_who_dies_while_the_key_is_written_leaves_none(
+    store: TokenStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(handle: int) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as death:
+        death.setattr(os, "fsync", dies)
+        with pytest.raises(SystemExit):
+            store.set(SERVER, TOKEN)
+
+    assert not (home / "tokens.key").exists()
+    store.set(SERVER, TOKEN)
+    assert value(store) == TOKEN
+
+
+def test_who_keep_tokens_at_the_same_time_keep_them_all_with_one_key(home: Path) -> None:
+    servers = [f"https://hub.example.org/user/{number}" for number in range(8)]
+    together = threading.Barrier(len(servers), timeout=60)
+
+    def keep(server: str) -> str:
+        together.wait()
+        return TokenStore(home).set(server, f"{TOKEN}-{server}")
+
+    with ThreadPoolExecutor(len(servers)) as pool:
+        kept = list(pool.map(keep, servers, timeout=60))
+
+    assert kept == ["file"] * len(servers)
+    assert [value(TokenStore(home), server) for server in servers] == [f"{TOKEN}-{server}" for server in servers]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +186,7 @@ def test_a_keyring_keeps_tokens_outside_of_files(home: Path) -> None:
 
     assert store.set(SERVER, TOKEN) == "keyring"
     assert value(store) == TOKEN
-    assert [path.name for path in home.iterdir()] == ["tokens.json"]
+    assert sorted(path.name for path in home.iterdir()) == ["tokens.json", "tokens.lock"]
     assert TOKEN not in (home / "tokens.json").read_text()
     assert store.remove(SERVER)
     assert memory.kept == {}
