@@ -35,7 +35,7 @@ from typing import Any
 from langchain_jupyter import JupyterToolkit
 from langchain_jupyter.analysis import freshness
 from langchain_jupyter.backends import Backend, LocalDocuments, LocalKernels
-from langchain_jupyter.documents import journal, notebook
+from langchain_jupyter.documents import handles, journal, notebook
 from langchain_jupyter.sessions import executions, sight
 from langchain_jupyter.testing import ScriptedKernels, printed
 
@@ -275,7 +275,8 @@ async def run(minutes: float, scripted: int, real: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         dearer = await long(Path(folder))
         calls = 60 * minutes / PERIOD * WARM_UP / WINDOWS  # of one notebook; half of them run code
-        journal._KEPT = executions._KEPT = freshness._KEPT = sight._GONE = max(int(calls / 4), 5)
+        kept = max(int(calls / 4), 5)
+        journal._KEPT = executions._KEPT = freshness._KEPT = sight._GONE = handles._GONE = kept
         notebook._WORN = int(calls)
         return dearer + await steady(Path(folder), minutes, scripted, real)
 
