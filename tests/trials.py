@@ -323,10 +323,6 @@ class Trial:
         self._begun = 0.0
         self._told: list[Entry] = []
 
-    async def anew(self) -> None:
-        """Begin with a bench that has seen no other trial."""
-        await self._benches.drop(self.place)
-
     def begins(self) -> None:
         """The fault is injected now."""
         self._begun = asyncio.get_running_loop().time()

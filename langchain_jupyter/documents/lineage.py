@@ -40,10 +40,12 @@ class Adoption(NamedTuple):
     Attributes:
         edits: Last one first.
         certain: Whether the copy is one that our changes and those of others, as we know them, can have given.
+        whole: Whether it has all that others had done to the text when we last changed it.
     """
 
     edits: Sequence[TextEdit]
     certain: bool
+    whole: bool
 
 
 class _View(NamedTuple):
@@ -115,7 +117,10 @@ class Lineage:
                 self._atoms = atoms
                 break
         alike = seen or self._alike(copy)
-        return None if alike is None else Adoption(_joined(self._go_on(copy, *alike))[::-1], seen is not None)
+        if alike is None:
+            return None
+        whole = not any(self._unknown_to(atom, alike[1]) for atom in self._atoms)
+        return Adoption(_joined(self._go_on(copy, *alike))[::-1], seen is not None, whole)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -214,6 +219,12 @@ class Lineage:
 
     def _by_others(self, atom: _Atom) -> bool:
         return atom.life[0] > 0 and not self._ours[atom.life[0]]
+
+    def _unknown_to(self, atom: _Atom, places: Mapping[int, int]) -> bool:
+        """Whether a copy lacks what others had last done to an atom before our latest change."""
+        latest = max((number for number, ours in enumerate(self._ours) if ours), default=0)
+        last = atom.life[-1]
+        return not self._ours[last] and last < latest and atom.alive != (id(atom) in places)
 
     def _go_on(self, copy: str, limit: int, places: Mapping[int, int]) -> Iterator[TextEdit]:
         number = self._next(False)

@@ -28,14 +28,14 @@ class Change:
         cell_id: Which cell.
         inserted: The cell as it was put in; None if it stood there before.
         deleted: The cell as it was taken out; None if it stands.
-        place: Where it was put, or moved to; None if it was neither.
+        placed: Whether it was put in, or moved.
         steps: For each changed member, what each edit found there and left there, oldest first.
     """
 
     cell_id: str
     inserted: Mapping[str, Any] | None = None
     deleted: Mapping[str, Any] | None = None
-    place: Place | None = None
+    placed: bool = False
     steps: dict[Member, list[tuple[Any, Any]]] = field(default_factory=dict)
 
 
@@ -45,36 +45,46 @@ def changes(edits: Iterable[Edit]) -> Sequence[Change]:
     for edit in edits:
         change = found.setdefault(edit.cell_id, Change(edit.cell_id))
         if edit.op == "cell" and edit.new is None:
-            if change.inserted is not None:
-                del found[edit.cell_id]
-            else:
-                change.deleted, change.place = edit.old, None
+            change.deleted, change.placed = edit.old, False
         elif edit.op == "cell":
             _put_in(change, edit)
         elif edit.op == "move":
-            change.place = edit.new
+            change.placed = True
         else:
             change.steps.setdefault((edit.op, edit.key), []).append((edit.old, edit.new))
     return list(found.values())
 
 
-def rebase(document: NotebookDocument, edits: Iterable[Edit], before: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def rebase(
+    document: NotebookDocument,
+    edits: Iterable[Edit],
+    before: Mapping[str, Mapping[str, Any]],
+    lineages: Mapping[str, Lineage] | None = None,
+) -> list[str]:
     """Make the notebook have what the edits did, unless it has it already. Not journalled again.
+
+    It may have the first so many of them already: an edit too many does no harm.
 
     Args:
         document: In its new state.
         edits: Ours, that it may lack.
-        before: The cells by id, as they stood when our edits were in them.
+        before: The cells by id, in order, as they stood when our edits were in them.
+        lineages: Of sources, by id of the cell, as far as they are known; they go on in the new state.
 
     Returns:
         Ids of the cells in which others changed the same; theirs stands there.
     """
+    order = {cell_id: position for position, cell_id in enumerate(before)}
+    todo = sorted(changes(edits), key=lambda change: order.get(change.cell_id, -1))
+    placed = {change.cell_id for change in todo if change.placed}
+    clashing = []
     with document.unrecorded():
-        todo = changes(edits)
-        clashing = [change.cell_id for change in todo if not _apply(document, change, before.get(change.cell_id))]
         for change in todo:
-            if change.place is not None and change.inserted is None and change.cell_id in document:
-                document.move(change.cell_id, place=change.place)
+            lineage = (lineages or {}).get(change.cell_id)
+            if lineage is not None and _adopted(document, change, before, lineage):
+                del change.steps["source", ""]
+            if not _apply(document, change, before, placed):
+                clashing.append(change.cell_id)
     return clashing
 
 
@@ -128,6 +138,19 @@ class EditKeeper:
         self._mending = False
         if doubtful and self._doubt is not None:
             self._doubt(doubtful)
+
+    def carry_over(self, edits: Iterable[Edit], before: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """As `rebase`, where the document goes on in a state from before some of the edits."""
+        document = self._document
+        self._theirs, self._mending = False, True
+        try:
+            clashing = rebase(document, edits, before, self._lineages)
+        finally:
+            self._mending = False
+        followed = {cell_id: each for cell_id, each in self._lineages.items() if cell_id in document}
+        self._lineages = {cell_id: each for cell_id, each in followed.items() if str(each) == document.source(cell_id)}
+        document.take_replaced()
+        return clashing
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -200,39 +223,79 @@ def _older(steps: Sequence[tuple[Any, Any]], value: Any, other: Any) -> bool:
     return bool(value == other or (_found(steps, other) and other != steps[-1][1]))
 
 
+def _adopted(
+    document: NotebookDocument, change: Change, before: Mapping[str, Mapping[str, Any]], lineage: Lineage
+) -> bool:
+    """Give a source that is from before some of our edits those; whether it is one, and they fit."""
+    cell_id = change.cell_id
+    known = cell_id in document and str(lineage) == before.get(cell_id, {}).get("source")
+    if not known or ("source", "") not in change.steps:
+        return False
+    adoption = lineage.adopt(document.source(cell_id))
+    if adoption is None or not adoption.certain or not adoption.whole:
+        return False
+    document.set_source(cell_id, str(lineage), edits=adoption.edits)
+    return True
+
+
 def _put_in(change: Change, edit: Edit) -> None:
     """A new cell, or one that was deleted and comes back."""
-    if change.deleted is None:
+    if change.deleted is None or change.inserted is not None:
         change.inserted = edit.new
-    else:
+    if change.deleted is not None:
         for member in (("source", ""), ("outputs", "")):
             old, new = _value(change.deleted, member), _value(edit.new, member)
             if old != new:
                 change.steps.setdefault(member, []).append((old, new))
-    change.deleted, change.place = None, edit.place
+    change.deleted, change.placed = None, True
 
 
-def _apply(document: NotebookDocument, change: Change, before: Mapping[str, Any] | None) -> bool:
-    present = change.cell_id in document
+def _apply(
+    document: NotebookDocument, change: Change, before: Mapping[str, Mapping[str, Any]], placed: Collection[str]
+) -> bool:
+    cell_id, was = change.cell_id, before.get(change.cell_id)
+    present = cell_id in document
     if change.deleted is not None:
-        return not present or _remove(document, change)
+        return not present or was is not None or _remove(document, change)
     if not present and change.inserted is None:
-        return before is None or not change.steps
-    if not present and before is None:
+        return was is None or not change.steps
+    if not present and was is None:
         return True  # somebody has deleted it since
-    if not present and change.inserted is not None:
-        document.insert(change.inserted, place=change.place or (None, None))
+    if change.placed and was is not None:
+        _place(document, change, list(before), placed)
     fine = []
     for member, steps in change.steps.items():
         first = [(value := _value(change.inserted, member), value)] if change.inserted is not None else []
-        fine.append(_bring(document, change.cell_id, member, [*first, *steps], before))
+        fine.append(_bring(document, cell_id, member, [*first, *steps], was))
     return all(fine)
+
+
+def _place(document: NotebookDocument, change: Change, order: Sequence[str], placed: Collection[str]) -> None:
+    """Put a cell behind the one that it stood behind; those that come earlier in that order have their places.
+
+    One that stands between the same cells, as far as these are there, is left alone: a move takes it out and puts in a
+    copy.
+    """
+    cell_id, at = change.cell_id, order.index(change.cell_id)
+    behind = next((other for other in reversed(order[:at]) if other in document), None)
+    ahead = next((other for other in order[at + 1 :] if other in document and other not in placed), None)
+    place: Place = (behind, ahead if behind is None else None)
+    if cell_id not in document:
+        assert change.inserted is not None
+        document.insert(change.inserted, place=place)
+        return
+    here = document.index(cell_id)
+    fits = (behind is None or document.index(behind) < here) and (ahead is None or here < document.index(ahead))
+    if not fits:
+        document.move(cell_id, place=place)
 
 
 def _remove(document: NotebookDocument, change: Change) -> bool:
     assert change.deleted is not None
-    source = document.source(change.cell_id)
-    if source != change.deleted["source"] and not _found(change.steps.get(("source", ""), ()), source):
+    source, states = document.source(change.cell_id), [change.deleted, change.inserted or change.deleted]
+    if not any(source == state["source"] for state in states) and not _found(
+        change.steps.get(("source", ""), ()), source
+    ):
         return False
     document.delete(change.cell_id)
     return True

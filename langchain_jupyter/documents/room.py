@@ -23,7 +23,7 @@ from langchain_jupyter.documents.contents import RemoteFile
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import FOLLOWS, Collaborator, autosave, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
-from langchain_jupyter.documents.rebase import EditKeeper, rebase
+from langchain_jupyter.documents.rebase import EditKeeper
 from langchain_jupyter.documents.whole import refuse
 from langchain_jupyter.errors import (
     ConnectionLost,
@@ -79,6 +79,7 @@ class RoomStore:
         self._collaborator = collaborator or Collaborator()
         self._attendance = Attendance(server, self._collaborator, path)
         self._document: NotebookDocument
+        self._keeper: EditKeeper
         self._replica: Replica | None = None
         self._session: Mapping[str, str] = {}
         self._provider: RoomProvider | None = None
@@ -176,7 +177,7 @@ class RoomStore:
         """
         conflict, self._conflict = self._conflict, None
         if conflict is None and self._doubtful:
-            conflict = await self._doubt()
+            conflict = await self._doubted()
         if conflict is not None:
             raise conflict
         if self._fault is not None:
@@ -269,14 +270,14 @@ class RoomStore:
         self._watch(fresh)
         if old is None:
             self._document = NotebookDocument(fresh.ydoc)
-        else:
+            self._keeper = EditKeeper(self._document, doubt=self._doubt)
+        fresh.before, fresh.after = self._keeper.brace, self._keeper.mend
+        if old is not None:
             provider.gone(old)
             old.close()
             self._confirmed = self._in_file  # this room has to get the others anew
             self._noted.clear()
             await self._carry_over(fresh)
-        keeper = EditKeeper(self._document, doubt=self._doubtful.update)
-        fresh.before, fresh.after = keeper.brace, keeper.mend
         return provider
 
     async def _current_session(self) -> Mapping[str, str]:
@@ -339,7 +340,7 @@ class RoomStore:
         document = self._document
         ours = {cell_id: document.snapshot(cell_id) for cell_id in document.ids}
         document.continue_in(fresh.ydoc)
-        clashing = rebase(document, document.journal.since(self._in_file), ours)
+        clashing = self._keeper.carry_over(document.journal.since(self._in_file), ours)
         if not clashing:
             return
         copy = await self._set_aside(list(ours.values()))
@@ -351,7 +352,10 @@ class RoomStore:
             copy=copy,
         )
 
-    async def _doubt(self) -> DocumentConflict:
+    def _doubt(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
+        self._doubtful.update(cells)
+
+    async def _doubted(self) -> DocumentConflict:
         """What is to be told of cells that somebody moved amid our edits."""
         document = self._document
         doubtful, self._doubtful = self._doubtful, {}
@@ -403,8 +407,8 @@ class RoomStore:
         """
         if "path" in event.keys:  # type: ignore[attr-defined]
             self._attendance.moved(self._path_now())
-        if "hash" not in event.keys:  # type: ignore[attr-defined]
-            return
+        if event.keys.get("hash", {"action": "delete"})["action"] == "delete":  # type: ignore[attr-defined]
+            return  # it goes where the server puts the file's content into the room
         self._saves += 1
         now = asyncio.get_running_loop().time()
         while self._noted and self._noted[0][0] < now - _SURE:

@@ -74,25 +74,68 @@ def replayed(edits: Sequence[tuple[str, str]], was: str, now: str) -> str | None
     if start is None:
         start = next((at for at in range(len(edits) - 1, -1, -1) if now == edits[at][0]), None)
     text = now
-    for old, new in edits[start or 0 :]:
-        if _stands(old, new, was) and (start is not None or not _stands(old, new, now)):
-            both = [merged(old, new, text, ours_first=first) for first in (True, False)]
-            possible = [each for each in both if each is not None]
-            if not possible:
-                return None
-            text = next((each for each in possible if _within(each, was)), possible[0])
+    for old, new in edits if start is None else _joined(edits[start:]):
+        if _gone(old, new, was) or (start is None and _stands(old, new, now)):
+            continue
+        both = [merged(old, new, text, ours_first=first) for first in (True, False)]
+        possible = [each for each in both if each is not None]
+        if not possible:
+            return None
+        text = next((each for each in possible if _within(each, was)), possible[0])
     return text
+
+
+def _joined(edits: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """The same edits, those in one that nobody has edited between."""
+    joined: list[tuple[str, str]] = []
+    for old, new in edits:
+        begun = joined.pop()[0] if joined and joined[-1][1] == old else old
+        joined.append((begun, new))
+    return joined
+
+
+def _gone(old: str, new: str, text: str) -> bool:
+    """Whether an edit put something in, and a text has none of it."""
+    put_in = _put_in(old, new)
+    telling = {at for at in put_in if not new[at].isspace()} or put_in
+    return bool(telling) and telling <= _missing(new, text)
+
+
+def _stands(old: str, new: str, text: str) -> bool:
+    """Whether a text seems to have that edit."""
+    return _put_in(old, new).isdisjoint(_missing(new, text)) and _put_in(new, old) <= _missing(old, text)
+
+
+def _put_in(old: str, new: str) -> set[int]:
+    """Which characters of the new text an edit put in."""
+    shift, found = 0, set[int]()
+    for left, right, put in _blocks(old, new):
+        found |= set(range(left + shift, left + shift + len(put)))
+        shift += len(put) - (right - left)
+    return found
+
+
+def _missing(text: str, other: str) -> set[int]:
+    """Which characters of a text another does not have: word by word, or line by line where much differs."""
+    lines, others = text.splitlines(keepends=True), other.splitlines(keepends=True)
+    first = _alike(lines, others)
+    last = _alike(lines[first:][::-1], others[first:][::-1])
+    at = sum(map(len, lines[:first]))
+    a, b = ("".join(each[first : len(each) - last]) for each in (lines, others))
+    if len(a) + len(b) > _CHARACTERWISE:
+        return {each for left, right, _ in _differences(a, b) for each in range(at + left, at + right)}
+    return set(range(at, at + len(a))).difference(at + each for each, _ in common(a, b))
+
+
+def _alike(lines: Sequence[str], others: Sequence[str]) -> int:
+    """How many lines are the same from the beginning on."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(lines, others, strict=False)))
 
 
 def _within(text: str, whole: str) -> bool:
     """Whether the whole has all characters of the text in their order."""
     rest = iter(whole)
     return all(character in rest for character in text)
-
-
-def _stands(old: str, new: str, text: str) -> bool:
-    """Whether a text seems to have that edit."""
-    return all(put in text if put else old[left:right] not in text for left, right, put in _blocks(old, new))
 
 
 def _overlap(one: tuple[int, int, str], other: tuple[int, int, str]) -> bool:

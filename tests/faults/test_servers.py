@@ -143,7 +143,6 @@ async def test_a_server_that_may_not_write_says_so_and_writes_later(trial: Trial
 
 @injects("the token is revoked")
 async def test_a_revoked_token_is_told_with_what_to_do_and_a_valid_one_goes_on(trial: Trial) -> None:
-    await trial.anew()
     async with trial as bench:
         run = await bench.begin()
         trial.begins()

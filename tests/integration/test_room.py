@@ -233,3 +233,32 @@ async def test_a_read_only_file_says_that_it_was_not_written_and_the_room_keeps_
     await other.close()
     await store.close()
     await server.close()
+
+
+async def test_edits_of_the_second_before_a_server_is_killed_come_back(tmp_path: Path) -> None:
+    root, state = tmp_path / "root", tmp_path / "state"
+    root.mkdir()
+    write(root / "killed.ipynb", [new_code_cell("'first'", id="one"), new_code_cell("2", id="two")])
+    async with collaboration_server(root, state, "--YDocExtension.document_save_delay=600") as child:
+        server = JupyterServer(child.settings)
+        store = RoomStore(server, "killed.ipynb")
+        document = await store.open()
+        document.set_source("one", "'after: the server was killed'")
+        await store.save()
+        document.set_source("one", "'in between'")
+        document.set_source("one", "'before: the server is killed'")
+        document.insert(document.new_cell("markdown", "three", "three"), place=("one", "two"))
+        document.delete("two")
+        assert await store.settle() == ""
+
+        await child.kill()
+        await child.start()
+        async with asyncio.timeout(60):
+            while await store.settle():
+                pass
+        await store.refresh()
+        await store.save()
+
+        assert sources(root / "killed.ipynb") == ["'before: the server is killed'", "three"]
+        await store.close()
+        await server.close()

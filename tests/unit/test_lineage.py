@@ -58,7 +58,7 @@ def test_a_copy_that_has_our_edit_is_left_as_it_is() -> None:
     followed.change(4, 5, "2", ours=True)
     followed.change(6, 6, "y = 3\n", ours=True)
 
-    assert followed.lineage.adopt("x = 2\ny = 3\n") == ([], True)
+    assert followed.lineage.adopt("x = 2\ny = 3\n") == ([], True, True)
 
 
 def test_a_copy_with_the_first_of_our_edits_gets_the_others() -> None:
@@ -124,4 +124,4 @@ def test_long_typing_is_not_remembered_for_ever(ours: bool) -> None:
 
     assert len(followed.lineage) < 1_200
     assert str(followed.lineage) == "xtart "
-    assert followed.lineage.adopt("xtart ") == ([], True)
+    assert followed.lineage.adopt("xtart ") == ([], True, True)
