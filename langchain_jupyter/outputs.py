@@ -153,7 +153,7 @@ class Outputs:
 
     def finish(self) -> None:
         """Nothing more comes: what was kept of the end can be taken, and the last state of widgets."""
-        self._rewritten = self._rewritten or any(map(self._moved, self._items[: self._seen]))
+        self.look_again()
         if self._finished or not self._full:
             return
         self._finished = True
@@ -165,6 +165,10 @@ class Outputs:
                 self._keep(item)
         self._end.items.clear()
         self._end.size = 0
+
+    def look_again(self) -> None:
+        """Have `take` give what widgets show now."""
+        self._rewritten = self._rewritten or any(map(self._moved, self._items[: self._seen]))
 
     @property
     def displays(self) -> Mapping[str, Sequence[int]]:

@@ -235,7 +235,7 @@ def _whole(base: str | None, lines: Sequence[bytes]) -> bytes:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _write_all(fd: int, data: bytes) -> None:

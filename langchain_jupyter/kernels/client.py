@@ -12,7 +12,7 @@ from typing import Any
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.conversation import GAVE_UP, SHUT_DOWN, Conversation
-from langchain_jupyter.kernels.kernel import Channel, Message
+from langchain_jupyter.kernels.kernel import LARGEST, Channel, Message
 from langchain_jupyter.kernels.wire import Envelope, decode, encode, header
 from langchain_jupyter.models import KernelInfo
 
@@ -38,6 +38,7 @@ class ClientKernel:
           client was given the `kernel_id` of theirs.
         - It sends its token in the WebSocket's URL, which JupyterHub 5 and later refuse, and `Bearer` to REST, which
           Kernel Gateway and Enterprise Gateway refuse.
+        - A message that is too large is left out, but the client has read it by then: it takes twice its size.
 
     Args:
         client: The client, started or not.
@@ -65,6 +66,9 @@ class ClientKernel:
 
     def on_death(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
+
+    def on_late(self, callback: Callable[[Message], None]) -> None:
+        self._talk.late.append(callback)
 
     async def start(self) -> None:
         async with self._lock:
@@ -131,7 +135,7 @@ class ClientKernel:
             if not self._channels.channels_running:  # its `start` does not tell
                 raise ConnectionLost("The kernel client could not connect. Are its URL and token right?")
             await self._call(self._client.is_alive)
-            self._tap = _Tap(self._channels, receive=self._talk.receive, broke=self._broke)
+            self._tap = _Tap(self._channels, self._talk, broke=self._broke)
             await self._begin(self._tap)
         except OutOfReach as error:
             self._talk.state = "not started"
@@ -210,16 +214,16 @@ class _Tap:
 
     Args:
         channels: The client's WebSocket client, connected.
-        receive: Told each message.
+        talk: Told each message.
         broke: Told that the line broke, though it may be there again.
     """
 
-    def __init__(self, channels: Any, *, receive: Callable[[Envelope], None], broke: Callable[[], None]) -> None:
+    def __init__(self, channels: Any, talk: Conversation, *, broke: Callable[[], None]) -> None:
         self.session = uuid.uuid4().hex
         self.channels = channels
         self._closed = False
         self._socket = channels.kernel_socket
-        self._receive = receive
+        self._talk = talk
         self._broke = broke
         self._loop = asyncio.get_running_loop()
         self._sending = asyncio.Lock()
@@ -266,6 +270,12 @@ class _Tap:
             self._socket.send_bytes(data)
 
     def _on_message(self, socket: Any, data: bytes | str) -> None:
+        if len(data) > LARGEST:
+            if self._talk.pending:  # then it is ours most likely; to find out would take ten times its size
+                self._tell(self._talk.left_out)
+            else:
+                self._theirs["on_message"](socket, data)
+            return
         try:
             envelope = decode(data, self._subprotocol)
         except (ValueError, LookupError, TypeError):
@@ -273,7 +283,7 @@ class _Tap:
             return
         if envelope.parent_header.get("session") != self.session:
             self._theirs["on_message"](socket, data)
-        self._tell(self._receive, envelope)
+        self._tell(self._talk.receive, envelope)
 
     def _on_close(self, *arguments: Any) -> None:
         self._theirs["on_close"](*arguments)

@@ -81,6 +81,7 @@ class Conversation:
         identity: Session id of the process; "" if it is not known.
         line: What carries the messages; None if there is none.
         about: What the kernel has said of itself, as in its kernel_info_reply; empty if nothing yet.
+        late: Told what is published for a request of ours when that is over.
     """
 
     def __init__(self, died: Callable[[bool], None]) -> None:
@@ -89,6 +90,7 @@ class Conversation:
         self.identity = ""
         self.line: Carrier | None = None
         self.about: Mapping[str, Any] = {}
+        self.late: list[Callable[[Message], None]] = []
         self._died = died
         self._former: set[str] = set()
         self._last = self._next = 0
@@ -133,13 +135,17 @@ class Conversation:
             refused: Whether it broke because a message was larger than is taken.
         """
         if refused:
-            for request in self._waiting.values():
-                request.tell(TOO_LARGE)
+            self.left_out()
         if model.connections != 0:
             self._tell_gap()
         elif model.execution_state == "busy" and self._last:
             self._next = self._last + 1
         self.later(self.settle(list(self._waiting.values())))
+
+    def left_out(self) -> None:
+        """A message was larger than is taken; whose it was is not known."""
+        for request in self._waiting.values():
+            request.tell(TOO_LARGE)
 
     # -- what is asked ------------------------------------------------------------------------------------------
 
@@ -328,7 +334,8 @@ class Conversation:
         elif envelope.msg_type == "input_request":
             self._question = envelope.header
         request = self._waiting.get(envelope.parent)
-        if request is None:
+        if request is None or request.over:
+            self._trail(envelope, self.line)
             return
         request.take(envelope)
         if (option := self._limit(envelope)) is not None:
@@ -353,6 +360,11 @@ class Conversation:
                 self.shut_down(GAVE_UP)
             if self.end is None:
                 self.state = _STATES.get(str(state), self.state)
+
+    def _trail(self, envelope: Envelope, line: Carrier) -> None:
+        if envelope.channel == "iopub" and envelope.parent_header.get("session") == line.session:
+            for callback in self.late:
+                callback(envelope.message)
 
     def _identify(self, session: str, line: Carrier) -> None:
         """Each process has a session id of its own, unless it gives back ours: so another process is noticed."""

@@ -23,6 +23,9 @@ UNFINISHED = "The end of its output was not heard: some may be missing. It was n
 class Message:
     """One message of a kernel, reduced to what a session needs.
 
+    Attributes:
+        parent: Id of the request that caused it; "" where it is not the kernel's, or nobody tells.
+
     Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html
     """
 
@@ -30,6 +33,7 @@ class Message:
     msg_type: str
     content: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parent: str = ""
 
 
 def truncated(reason: str, *, shown: bool = False) -> Message:
@@ -158,6 +162,17 @@ class Kernel(Protocol):
 
     def on_death(self, callback: Callable[[], None]) -> None:
         """Call back when the process ends without our doing."""
+
+
+@runtime_checkable
+class Trailing(Protocol):
+    """A kernel that tells what is published for a request of ours when that is over."""
+
+    def on_late(self, callback: Callable[[Message], None]) -> None:
+        """Call back with each such message: of threads and tasks that code has left running.
+
+        ipykernel gives what a thread shows to the request that it was sent last, of whatever type.
+        """
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +36,9 @@ _STOP_TIMEOUT = 2.0
 _ARRIVAL = 60.0
 _ASK_AGAIN = 5.0
 _IN_A_ROW = 50
+_OVER = 200
 _LINGER = 0.05  # Deno publishes some of what code shows when it is idle again
+_LONGEST_LINGER = 1.0
 _ENDED = "the kernel {cause} and was restarted."  # by the session, which is told
 
 
@@ -59,6 +62,7 @@ class LocalKernel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[str, Inbox] = {}
         self._asking: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._over: deque[str] = deque(maxlen=_OVER)
         self._features: Sequence[str] = ()
         self._linger = 0.0
         self._numbers = Numbers()
@@ -66,6 +70,7 @@ class LocalKernel:
         self._oom_kills: tuple[int, ...] = ()
         self._ended = _ENDED.format(cause="ended")
         self._callbacks: list[Callable[[], None]] = []
+        self._late_callbacks: list[Callable[[Message], None]] = []
         self._lock = asyncio.Lock()
 
     @property
@@ -78,6 +83,9 @@ class LocalKernel:
 
     def on_death(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
+
+    def on_late(self, callback: Callable[[Message], None]) -> None:
+        self._late_callbacks.append(callback)
 
     async def start(self) -> None:
         async with self._lock:
@@ -123,7 +131,7 @@ class LocalKernel:
             await send(client, "shell", request)
             async for message in until_idle(inbox, self._arrived):
                 yield message
-            async for message in _late(inbox, self._linger):
+            async for message in _last(inbox, self._linger):
                 yield message
             await asyncio.sleep(0)  # that a line broke and is there again may be told in the same breath as the end
             if self._too_large > refused:
@@ -132,6 +140,7 @@ class LocalKernel:
                 yield truncated(DROPPED.format(count=count), shown=True)
         finally:
             del self._waiting[msg_id]
+            self._over.append(msg_id)
             if not self._waiting and self._state == "busy":
                 self._state = "idle"
 
@@ -305,6 +314,14 @@ class LocalKernel:
             if not reply.done():
                 reply.set_exception(type(error)(str(error)))
 
+    def _trail(self, message: Message) -> None:
+        """Tell of what is published for a request when that is over, and not of what showing a value has printed."""
+        if message.msg_type == "status" and message.content.get("execution_state") == "idle":
+            self._over.append(message.parent)
+        elif message.parent in self._over:
+            for callback in self._late_callbacks:
+                callback(message)
+
     async def _read(self, client: AsyncKernelClient, channel: Channel) -> None:
         """Hand each message to the request that is its parent."""
         session, socket = client.session, socket_of(client, channel)
@@ -313,22 +330,27 @@ class LocalKernel:
                 await asyncio.sleep(0)  # what is there already is received without a pause, and nobody else has a turn
             frames = await socket.recv_multipart()
             try:
-                header, parent, message = received(session, channel, frames)
+                header, message = received(session, channel, frames)
             except Exception as error:  # noqa: BLE001, whatever the library makes of it, the next message is taken
                 logger.warning("left out a message of the kernel that is none: %r", error)
                 continue
             self._numbers.take(header)
-            inbox = self._waiting.get(parent)
+            inbox = self._waiting.get(message.parent)
             if inbox is not None:
                 inbox.put_nowait(message)
-            reply = self._asking.get(parent)
+            elif channel == "iopub" and message.parent.startswith(session.session):
+                self._trail(message)
+            reply = self._asking.get(message.parent)
             if reply is not None and not reply.done() and channel != "iopub":
                 reply.set_result(message.content)
 
 
-async def _late(inbox: Inbox, linger: float) -> AsyncIterator[Message]:
-    """What comes for a run that is over, until nothing comes for so long."""
-    while linger:
+async def _last(inbox: Inbox, linger: float) -> AsyncIterator[Message]:
+    """What has come for a run that is over, and comes until nothing does for so long; a thread may go on for ever."""
+    loop = asyncio.get_running_loop()
+    there, until = inbox.qsize(), loop.time() + _LONGEST_LINGER
+    while there or (linger and loop.time() < until):
+        there -= there > 0
         try:
             async with asyncio.timeout(linger):
                 message = await inbox.get()

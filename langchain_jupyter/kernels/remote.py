@@ -109,6 +109,9 @@ class RemoteKernel:
         """
         self._callbacks.append(callback)
 
+    def on_late(self, callback: Callable[[Message], None]) -> None:
+        self._talk.late.append(callback)
+
     async def start(self) -> None:
         """Be ready for code: on the kernel that we have if it is there, or else on a new one.
 

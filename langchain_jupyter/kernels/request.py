@@ -38,12 +38,17 @@ class Request:
         self._inbox: asyncio.Queue[Message | OutOfReach | None] = asyncio.Queue()
         self._replied = self._idle = self._heard = self._over = False
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._over
+
     def take(self, envelope: Envelope) -> None:
         """A message that came for it."""
         self._heard, self.sender = True, str(envelope.header.get("session", ""))
         self._replied = self._replied or (envelope.channel != "iopub" and envelope.msg_type.endswith("_reply"))
         self._idle = self._idle or (envelope.msg_type == "status" and envelope.content.get("execution_state") == "idle")
-        self.tell(Message(envelope.channel, envelope.msg_type, envelope.content, envelope.metadata))
+        self.tell(envelope.message)
         if self._replied and self._idle:
             self._end(None)
 

@@ -81,8 +81,8 @@ async def breaks(client: AsyncKernelClient, channel: Channel) -> AsyncIterator[N
         socket.disable_monitor()
 
 
-def received(session: Session, channel: Channel, frames: Sequence[bytes]) -> tuple[Mapping[str, Any], str, Message]:
-    """The header of a message, the id of the request that it answers, and the message.
+def received(session: Session, channel: Channel, frames: Sequence[bytes]) -> tuple[Mapping[str, Any], Message]:
+    """The header of a message, and the message.
 
     Session's own `deserialize` makes dates of all that looks like one, which takes longer than all the rest.
 
@@ -99,5 +99,4 @@ def received(session: Session, channel: Channel, frames: Sequence[bytes]) -> tup
         raise ValueError("its signature is not right")
     if not (isinstance(content, dict) and isinstance(metadata, dict)):
         raise ValueError("its content is no object")
-    message = Message(channel, str(header["msg_type"]), content, metadata)
-    return header, str(parent.get("msg_id", "")), message
+    return header, Message(channel, str(header["msg_type"]), content, metadata, str(parent.get("msg_id", "")))

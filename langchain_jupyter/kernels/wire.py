@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from langchain_jupyter.kernels.kernel import Channel
+from langchain_jupyter.kernels.kernel import Channel, Message
 from langchain_jupyter.kernels.numbers import numbered
 
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -55,6 +55,11 @@ class Envelope:
     def parent(self) -> str:
         """Id of the request that caused it; "" if none did."""
         return str(self.parent_header.get("msg_id", ""))
+
+    @property
+    def message(self) -> Message:
+        """What a session needs of it."""
+        return Message(self.channel, self.msg_type, self.content, self.metadata, self.parent)
 
 
 def header(msg_type: str, session: str) -> dict[str, Any]:

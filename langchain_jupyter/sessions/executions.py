@@ -17,6 +17,9 @@ from langchain_jupyter.settings import OutputLimits
 Listener: TypeAlias = Callable[["Run", OutputChange | None], None]
 """Told what came, while it comes, and None when nothing more comes; runs on the toolkit's loop."""
 
+INVALID = (LookupError, TypeError, ValueError, AttributeError)
+"""What taking a message raises that a kernel has sent against the rules."""
+
 _KEPT = 200
 _RESULTS = 50
 _OUTPUTS = 50_000_000
@@ -228,9 +231,7 @@ class Executions:
         self.unattended.clear()
         run.end()
         run.listeners.clear()  # each holds a call, with the whole state of its graph
-        self._held += run.outputs.size
-        if self._held > _OUTPUTS:
-            self._forget_outputs()
+        self.grown(run.outputs.size)
 
     def find(self, ref: str) -> Run:
         """The run with that reference.
@@ -262,6 +263,12 @@ class Executions:
             oldest = next(iter(self._runs))
             del self._runs[oldest], self._numbers[oldest]
             self._keys = {key: ref for key, ref in self._keys.items() if ref != oldest}
+
+    def grown(self, size: int) -> None:
+        """Runs that are over have so many more characters of outputs."""
+        self._held += size
+        if self._held > _OUTPUTS:
+            self._forget_outputs()
 
     def _forget_outputs(self) -> None:
         """Of runs that are over, so much is kept together; of the last one everything."""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_jupyter.documents.notebook import METADATA_KEY
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, Output
+
+_PIECE = 1_000_000
+_OUTPUTS_TO_DATA = 3
 
 
 def digest(text: str) -> str:
@@ -85,4 +88,28 @@ def past_execution(cell: Cell, mark: Mapping[str, Any]) -> Execution:
 
 
 def _fingerprint(outputs: Sequence[Output]) -> str:
-    return digest(json.dumps(outputs, sort_keys=True, default=str))
+    """The digest of the outputs as JSON with sorted keys."""
+    found = hashlib.sha256()
+    for piece in _pieces(outputs, _OUTPUTS_TO_DATA):
+        found.update(piece.encode())
+    return found.hexdigest()[:16]
+
+
+def _pieces(value: Any, depth: int) -> Iterator[str]:
+    """JSON in pieces, down to that depth: emoji are twelve characters there, and 40 MB of them three times that."""
+    if isinstance(value, str):
+        yield '"'
+        yield from (json.dumps(value[at : at + _PIECE])[1:-1] for at in range(0, len(value), _PIECE))
+        yield '"'
+    elif isinstance(value, Mapping) and depth:
+        for number, key in enumerate(sorted(value)):
+            yield f"{', ' if number else '{'}{json.dumps(key)}: "
+            yield from _pieces(value[key], depth - 1)
+        yield "}" if value else "{}"
+    elif isinstance(value, (list, tuple)) and depth:
+        for number, item in enumerate(value):
+            yield ", " if number else "["
+            yield from _pieces(item, depth - 1)
+        yield "]" if value else "[]"
+    else:
+        yield json.dumps(value, sort_keys=True, default=str)

@@ -12,11 +12,12 @@ from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.analysis.namespace import Outcome
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
-from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, truncated
+from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, Trailing, truncated
 from langchain_jupyter.models import Cell, Execution
 from langchain_jupyter.sessions import marks
 from langchain_jupyter.sessions.displays import EarlierDisplays
-from langchain_jupyter.sessions.executions import Executions, Listener, Run
+from langchain_jupyter.sessions.executions import INVALID, Executions, Listener, Run
+from langchain_jupyter.sessions.late import LateOutputs
 from langchain_jupyter.sessions.marks import digest, mark_of, receipt_of
 from langchain_jupyter.sessions.turn import Turn
 from langchain_jupyter.sessions.writer import OutputWriter
@@ -44,6 +45,7 @@ class Runner:
     Attributes:
         turn: Who has the kernel.
         generation: Goes up with each restart and death.
+        late: What comes of runs that have ended.
     """
 
     def __init__(
@@ -65,10 +67,13 @@ class Runner:
         self._max_runtime = max_runtime
         self._shared = shared
         self._displays = EarlierDisplays(document)
+        self.late = LateOutputs(document, executions, self._displays)
         self._signalling = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Task[None] | None = None
         kernel.on_death(self._died)
+        if isinstance(kernel, Trailing):
+            kernel.on_late(self.late.take)
 
     def start(self) -> None:
         """Start the kernel without waiting for it."""
@@ -81,6 +86,7 @@ class Runner:
             await asyncio.gather(self._starting, return_exceptions=True)
         await self._kernel.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.late.flush()
 
     async def ready(self) -> None:
         """The kernel is up, started again if it has died.
@@ -189,6 +195,7 @@ class Runner:
 
     def _forget_variables(self) -> None:
         self.generation += 1
+        self.late.forget()
         self._displays.forget()
         self._history.restarted()
 
@@ -219,6 +226,7 @@ class Runner:
                 if begun is None:
                     writer.begin()
                 async for message in messages:
+                    self.late.follow(run, code, message.parent)
                     self._take(run, message)
                     writer.soon()
             run.unheard()
@@ -244,12 +252,7 @@ class Runner:
         try:
             run.take(message)
             self._displays.take(message)
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ) as error:  # a kernel that does not keep to the rules
+        except INVALID as error:
             logger.warning("left out a %r of the kernel that is not valid: %r", message.msg_type, error)
             run.take(truncated(_NOT_VALID))
 

@@ -170,14 +170,16 @@ class NotebookSession:
 
     def sight(self, caller: str) -> Sight:
         """What that caller has seen so far."""
-        return self._sights.of(caller, self._runner.generation)
+        return self._sights.of(caller, self._runner.generation, self._runner.late.count)
 
     def news(self, caller: str) -> str:
         """What this caller has to be told before anything else; empty if nothing. Said once."""
         if caller not in self._sights and self.greeting:
             self.sight(caller)
             return self.greeting
-        sight, told = self.sight(caller), self._to_tell.pop(caller, "")
+        sight, late = self.sight(caller), self._runner.late
+        told = f"{self._to_tell.pop(caller, '')} {late.since(sight.late)}".strip()
+        sight.late = late.count
         if sight.generation == self._runner.generation:
             return told
         sight.generation = self._runner.generation

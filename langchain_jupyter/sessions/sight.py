@@ -37,17 +37,19 @@ class Sight:
     Attributes:
         generation: Which start of the kernel it has been told of.
         positions: Which cells it means by them.
+        late: How much of what runs put out after their end it has been told of; see `LateOutputs.count`.
     """
 
-    def __init__(self, generation: int) -> None:
+    def __init__(self, generation: int, late: int = 0) -> None:
         self.generation = generation
         self.positions = Positions()
+        self.late = late
         self._sources: dict[str, str] = {}
         self._looked: dict[str, tuple[int, int, int]] = {}
 
     def copy(self) -> Sight:
         """The same memory, to go on from."""
-        twin = Sight(self.generation)
+        twin = Sight(self.generation, self.late)
         twin._sources, twin._looked = dict(self._sources), dict(self._looked)
         twin.positions = self.positions.copy()
         return twin
@@ -146,18 +148,19 @@ class Sights:
     def __contains__(self, caller: str) -> bool:
         return family_of(caller) in self._latest
 
-    def of(self, caller: str, generation: int) -> Sight:
+    def of(self, caller: str, generation: int, late: int = 0) -> Sight:
         """What that caller has seen so far.
 
         Args:
             caller: See `member_of`.
             generation: Which start of the kernel a caller without a memory is told of.
+            late: How much of late outputs such a caller need not be told of.
         """
         sight = self._of.pop(caller, None)
         family = family_of(caller)
         if sight is None:
             latest = self._of.get(self._latest.get(family, ""))
-            sight = Sight(generation) if latest is None else latest.copy()
+            sight = Sight(generation, late) if latest is None else latest.copy()
         self._of[caller] = sight
         self._latest[family] = caller
         while len(self._of) > _CALLERS:

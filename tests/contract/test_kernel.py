@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import pytest
 from jupyter_kernel_client import JupyterKernelClient
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError
+from langchain_jupyter.kernels import client as client_kernel
 from langchain_jupyter.kernels import line, sockets
 from langchain_jupyter.kernels.client import ClientKernel
-from langchain_jupyter.kernels.kernel import TOO_LARGE, Kernel, Message
+from langchain_jupyter.kernels.kernel import TOO_LARGE, Kernel, Message, Trailing
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.kernels.numbers import DROPPED
 from langchain_jupyter.kernels.remote import RemoteKernel
@@ -241,11 +243,6 @@ async def test_numbers_that_are_missing_in_a_run_of_few_messages_are_no_loss(ker
     assert all(message.msg_type != "truncated" for message in found)
 
 
-OURS = [parameters for parameters in IMPLEMENTATIONS if parameters.id != "client"]
-"""Whose sockets are ours: how large a message may be is our choice."""
-
-
-@pytest.mark.parametrize("host", OURS, indirect=True)
 @pytest.mark.parametrize(
     "code", ["display({'text/plain': 'x' * 3_000_000}, raw=True)", "raise OSError('x' * 3_000_000)"]
 )
@@ -254,6 +251,7 @@ async def test_a_message_that_is_too_large_is_told_of_and_the_next_run_works(
 ) -> None:
     monkeypatch.setattr(sockets, "LARGEST", 1_000_000)
     monkeypatch.setattr(line, "LARGEST", 1_000_000)
+    monkeypatch.setattr(client_kernel, "LARGEST", 1_000_000)
     make, where = host
     found = []
     async with make(where) as case, asyncio.timeout(_PATIENCE):
@@ -265,6 +263,27 @@ async def test_a_message_that_is_too_large_is_told_of_and_the_next_run_works(
         assert TOO_LARGE in found
         assert await value(case.kernel, "6 * 7") == "42"
         await case.kernel.close()
+
+
+async def test_what_a_task_prints_after_its_run_is_told_as_that_runs(case: Case) -> None:
+    kernel, gate = case.kernel, case.folder / f"{uuid.uuid4().hex}.go"
+    late = asyncio.Queue[Message]()
+    code = (
+        "import asyncio, os\nasync def work():\n"
+        f"    while not os.path.exists({str(gate)!r}): await asyncio.sleep(0.02)\n"
+        "    print('late')\ntask = asyncio.create_task(work())"
+    )
+    assert isinstance(kernel, Trailing)
+    kernel.on_late(late.put_nowait)
+    found = await messages(kernel, code)
+    gate.touch()
+    async with asyncio.timeout(_PATIENCE):
+        while (message := await late.get()).msg_type != "stream":
+            continue
+
+    assert message.content["text"] == "late\n"
+    assert message.parent
+    assert {each.parent for each in found} == {message.parent}
 
 
 async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:
