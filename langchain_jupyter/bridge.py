@@ -62,6 +62,7 @@ class LoopBridge:
         """
         if self._on_loop():
             raise UsageError("A sync call from inside the toolkit's own loop would wait for itself: use the async one.")
+        self._wait_for_end()
         future = self._submit(call)
         try:
             return future.result()
@@ -79,6 +80,8 @@ class LoopBridge:
         """
         if self._on_loop():
             return await call()
+        if self._ending is not None:
+            await asyncio.to_thread(self._wait_for_end)
         try:
             return await asyncio.wrap_future(self._submit(call))
         except asyncio.CancelledError as error:
@@ -104,11 +107,18 @@ class LoopBridge:
     def _on_loop(self) -> bool:
         return threading.current_thread() is self._thread
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
+    @property
+    def _ending(self) -> threading.Thread | None:
+        """The thread that was ended and may still save what the next one opens."""
         with self._lock:
-            ending = self._thread if self._loop is None and self._pid == os.getpid() else None
-        if ending is not None:  # it may save still what the next one opens
+            ended = self._loop is None and self._pid == os.getpid()
+            return self._thread if ended and self._thread is not None and self._thread.is_alive() else None
+
+    def _wait_for_end(self) -> None:
+        if (ending := self._ending) is not None:
             ending.join(2 * _STOP_TIMEOUT)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._pid != os.getpid():
                 self._loop, self._pid = asyncio.new_event_loop(), os.getpid()

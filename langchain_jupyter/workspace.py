@@ -18,7 +18,7 @@ from langchain_jupyter.settings import OutputLimits
 
 logger = logging.getLogger(__name__)
 
-_LEFT = 1_000
+_KEPT = 1_000
 _LOST = ": all variables are gone, every cell is stale."
 NEW_KERNEL = "new"
 """In place of a kernel's name: a new process, whatever ran before."""
@@ -121,7 +121,7 @@ class Workspace:
             if known is not None and kernel and (kernel == NEW_KERNEL or kernel != known.kernel.info.name):
                 await self._leave(path, known)
             if specs:
-                self._kernels[path] = kernel
+                _keep(self._kernels, path, kernel)
             session = await self._session(path)
             if specs and session.document.metadata.get("kernelspec", {}).get("name") != kernel:
                 spec = {"name": kernel, "display_name": specs[kernel]}
@@ -199,10 +199,7 @@ class Workspace:
 
     async def _end(self, path: str, why: str) -> None:
         """Close a session; whoever comes next is told."""
-        self._left.pop(path, None)
-        self._left[path] = why
-        while len(self._left) > _LEFT:
-            del self._left[next(iter(self._left))]
+        _keep(self._left, path, why)
         self._used.pop(path, None)
         await self._sessions.pop(path).close()
 
@@ -230,6 +227,14 @@ class Workspace:
             shared=self._backend.shared,
             limits=self._limits,
         )
+
+
+def _keep(known: dict[str, str], path: str, value: str) -> None:
+    """Know that of a path, and forget what was said of others longest ago."""
+    known.pop(path, None)
+    known[path] = value
+    while len(known) > _KEPT:
+        del known[next(iter(known))]
 
 
 def _fate(session: NotebookSession) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -26,8 +27,13 @@ GAP = (
     "The line to the kernel broke while it ran, with another client on the kernel: output of that time is missing. "
     "It was not run again."
 )
+UNARRIVED = (
+    "The line to the kernel broke while it ran: output of that moment is missing, which was on its way, or went to a "
+    "client that came and left. It was not run again."
+)
 _CRASHED = "the kernel ended (out of memory?) and the server started it again."
 _RESTARTED = "somebody restarted the kernel."
+_FORMER = 100
 _READY_TIMEOUT = 60.0
 _ASK_AGAIN = 1.0
 _INTRODUCTION = 5.0
@@ -92,7 +98,7 @@ class Conversation:
         self.about: Mapping[str, Any] = {}
         self.late: list[Callable[[Message], None]] = []
         self._died = died
-        self._former: set[str] = set()
+        self._former: deque[str] = deque(maxlen=_FORMER)  # what they have sent comes in the next seconds, or never
         self._last = self._next = 0
         self._heard = 0.0
         self._numbers = Numbers()
@@ -137,7 +143,7 @@ class Conversation:
         if refused:
             self.left_out()
         if model.connections != 0:
-            self._tell_gap()
+            self._tell(GAP)
         elif model.execution_state == "busy" and self._last:
             self._next = self._last + 1
         self.later(self.settle(list(self._waiting.values())))
@@ -373,7 +379,7 @@ class Conversation:
         before, self.identity = self.identity, session
         if not before:
             return
-        self._former.add(before)
+        self._former.append(before)
         if self.state == "starting":
             self._died(True)
         else:
@@ -388,14 +394,17 @@ class Conversation:
         return _RATES.get(str(envelope.content.get("text", "")).split("\n", 1)[0])
 
     def _count(self, number: int) -> None:
-        """Notice what is missing though nobody is on the kernel: somebody was, and left again."""
+        """Notice what is missing though nobody is on the kernel.
+
+        Somebody was, and left again; or the server had sent it when the line broke, and keeps nothing that it has sent.
+        """
         if self._next and number > self._next:
-            self._tell_gap()
+            self._tell(UNARRIVED)
         self._next, self._last = 0, number
 
-    def _tell_gap(self) -> None:
+    def _tell(self, gap: str) -> None:
         for request in self._waiting.values():
-            request.tell(truncated(GAP))
+            request.tell(truncated(gap))
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -403,7 +412,7 @@ class Conversation:
         """Another process takes the place of this one, by our doing; returns the identity of this one."""
         before, self.identity = self.identity, ""
         if before:
-            self._former.add(before)
+            self._former.append(before)
         return before
 
     def lose(self, error: OutOfReach) -> None:

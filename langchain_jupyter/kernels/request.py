@@ -10,7 +10,7 @@ from langchain_jupyter.errors import ConnectionLost, OutOfReach
 from langchain_jupyter.kernels.kernel import SILENCE, UNFINISHED, Message, truncated
 from langchain_jupyter.kernels.wire import Envelope
 
-_UNHEARD = (
+UNHEARD = (
     "The line to the kernel broke while it ran, and how it ended was not heard. The kernel is idle again, with its "
     "variables; nothing was run again."
 )
@@ -68,7 +68,7 @@ class Request:
         if self._replied or self._idle:
             self._end(None)
         else:
-            self._end(ConnectionLost(_UNHEARD if self._heard else _UNSEEN))
+            self._end(ConnectionLost(UNHEARD if self._heard else _UNSEEN))
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         while (item := await self._next()) is not None:

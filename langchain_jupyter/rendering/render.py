@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Blocks: TypeAlias = "list[str | dict[str, Any]]"
 
+_NOTE = 600
+"""Characters of a note, which may tell of several things, and of the last of them what matters most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
@@ -89,7 +92,7 @@ def first_line(execution: Execution, handle: str) -> str:
             said = (
                 "" if error is None else f" {one_line(f'{error.name}: {error.value}' if error.value else error.name)}"
             )
-            return f"{head}{count}{said}{f' · {one_line(execution.note)}' if execution.note else ''}"
+            return f"{head}{count}{said}{f' · {one_line(execution.note, _NOTE)}' if execution.note else ''}"
         case "running":
             last = last_line(execution)
             wait = f'wait_for_execution("{execution.ref}") or interrupt_kernel()'
@@ -97,9 +100,9 @@ def first_line(execution: Execution, handle: str) -> str:
         case "input":
             return f'{head} execution {execution.ref} asks: "{one_line(execution.prompt)}"'
         case "died":
-            return f"{head}{f': {one_line(execution.note)}' if execution.note else ''}"
+            return f"{head}{f': {one_line(execution.note, _NOTE)}' if execution.note else ''}"
         case _:
-            return f"{head}{count}{f': {one_line(execution.note)}' if execution.note else ''}"
+            return f"{head}{count}{f': {one_line(execution.note, _NOTE)}' if execution.note else ''}"
 
 
 def content_of(blocks: Blocks) -> list[dict[str, Any]]:

@@ -73,20 +73,17 @@ async def test_a_loop_that_is_blocked_only_delays(trial: Trial) -> None:
 async def test_a_thread_that_is_ended_ends_the_run_and_the_next_call_has_another(trial: Trial) -> None:
     async with trial as bench:
         run = await bench.begin()
-        loop, thread = bench.toolkit.bridge._loop, bench.toolkit.bridge._thread
+        loop = bench.toolkit.bridge._loop
         assert loop is not None
-        assert thread is not None
         trial.begins()
         loop.call_soon_threadsafe(leave)
         [ended] = await asyncio.gather(run.answering, return_exceptions=True)
         found = isinstance(ended, Answer) and "lost" in ended.words  # a kernel of a server that we had found there
         word = "OutOfReach" if isinstance(ended, OutOfReach) else "lost" if found else "died"
         trial.told(word, ended)
-        while thread.is_alive():  # it saves, through the proxy, which lives on the loop of the next call
-            await asyncio.sleep(0.02)
-        run.go.touch()
 
-        works = await bench.call("run_code", code="0")
+        works = await bench.call("run_code", code="0")  # waits for the thread, which saves through a proxy on this loop
+        run.go.touch()
         assert "thread ended" in works.text
         assert ("variables are gone" in works.text) == (not found)
         async with asyncio.timeout(60):

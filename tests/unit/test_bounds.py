@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
+from langchain_jupyter import workspace
 from langchain_jupyter.analysis.dependencies import names_of
+from langchain_jupyter.backends import Backend, LocalDocuments
 from langchain_jupyter.documents import handles, notebook
 from langchain_jupyter.documents.handles import Handles
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.kernels.conversation import Conversation
 from langchain_jupyter.outputs import Outputs
 from langchain_jupyter.sessions import batches, displays, executions, sight
 from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed
+from langchain_jupyter.workspace import Workspace
 from tests.unit.test_documents import STEPS, a_document, edit
 
 # -- the replica of a notebook ---------------------------------------------------------------------------------------
@@ -252,3 +257,42 @@ async def test_what_runs_hold_is_counted_only_when_it_may_be_too_much(monkeypatc
     assert kept == runs[-len(kept) :]
     assert 5 <= len(kept) <= 10
     await session.close()
+
+
+# -- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_earlier_processes_of_a_kernel_are_known_as_long_as_they_may_be_heard() -> None:
+    talk = Conversation(lambda replaced: None)
+
+    for number in range(1_000):
+        talk.identity = f"process-{number}"
+        talk.forget_process()
+
+    assert list(talk._former) == [f"process-{number}" for number in range(900, 1_000)]
+
+
+class Scripted:
+    """Kernels of one spec, without processes."""
+
+    async def kernel(self, location: str, choice: str) -> ScriptedKernel:
+        return ScriptedKernel()
+
+    async def specs(self) -> dict[str, str]:
+        return {"python3": "Python 3"}
+
+    async def close(self) -> None:
+        return None
+
+
+async def test_kernels_that_were_chosen_for_very_many_notebooks_are_forgotten_oldest_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "_KEPT", 3)
+    kernels = Workspace(Backend(LocalDocuments(root=tmp_path), Scripted()))
+
+    for number in range(5):
+        await kernels.open(f"n{number}.ipynb", kernel="python3", create=True)
+    await kernels.close()
+
+    assert list(kernels._kernels) == ["n2.ipynb", "n3.ipynb", "n4.ipynb"]

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from langchain_jupyter.errors import InvalidArgument
+from langchain_jupyter.kernels.conversation import GAP
+from langchain_jupyter.kernels.kernel import UNFINISHED
+from langchain_jupyter.kernels.request import UNHEARD
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, KernelInfo, NotebookInfo
 from langchain_jupyter.rendering.cells import render_cell, render_cells, state_of
 from langchain_jupyter.rendering.outline import render_diff, render_outline
@@ -403,6 +406,12 @@ def test_the_first_line_says_how_it_went(name: str, facts: dict[str, Any]) -> No
     result = run(stream("epoch 2/50\nepoch 3/50 loss 0.41\n\n"), **facts)
 
     check(f"render/status_{name}", text_of(result))
+
+
+def test_a_run_whose_line_broke_twice_still_says_that_it_was_not_run_again() -> None:
+    result = run(status="lost", note=f"{GAP} {UNFINISHED} {UNHEARD}")
+
+    assert f": {GAP} {UNFINISHED} {UNHEARD}" in text_of(result).splitlines()[0]
 
 
 def test_a_long_output_is_head_and_tail_with_counts() -> None:
