@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pycrdt import Map, MapEvent, TransactionEvent, create_update_message, handle_sync_message
 
+from langchain_jupyter.documents.aside import as_it_was, kept_here, moved
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.provider import Replica
 from langchain_jupyter.documents.rebase import EditKeeper
@@ -17,8 +19,11 @@ from langchain_jupyter.errors import DocumentError
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 _SETTLE = 3.0
 _SAVE = 10.0
+_CLOSE = 5.0
 _STOP = 5.0
 
 
@@ -35,7 +40,10 @@ class ClientStore:
           user's loop that takes a moment in which that loop must not be blocked: call the tools with `ainvoke` there.
         - It starts without an error where the token is wrong, or the document is larger than 16 MB
           (`ws_max_body_size`): we wait, and say that it did not synchronise. Its log shows the URL with the token.
-        - It cannot save: the server does, a second after the last change, if autosave is on.
+        - It cannot save: the server does, a second after the last change, if autosave is on. `save` and `close` wait
+          for that, so that closing takes a second.
+        - Where somebody moves a cell while it is edited here, and the edit may not stand as it should, a copy of the
+          notebook as it was here goes into a file of this machine, not beside the notebook on the server.
         - People see its `username` as an "owner", without a name, a colour or a cursor.
 
     Args:
@@ -50,7 +58,8 @@ class ClientStore:
         self._here: asyncio.AbstractEventLoop
         self._model: Any = None
         self._subscriptions: list[Any] = []
-        self._applying = self._started_here = self._closed = False
+        self._doubtful: dict[str, Mapping[str, Any]] = {}
+        self._applying = self._started_here = self._closed = self._deaf = False
         self._written = asyncio.Event()
         self._version = self._written_version = 0
 
@@ -77,7 +86,7 @@ class ClientStore:
         self._replica.take(create_update_message(await self._there(self._listen)))
         self._replica.connect(self._hand_over)
         self._document = NotebookDocument(self._replica.ydoc)
-        keeper = EditKeeper(self._document)
+        keeper = EditKeeper(self._document, doubt=self._doubtful.update)
         self._replica.before, self._replica.after = keeper.brace, keeper.mend
         state = self._replica.ydoc.get("state", type=Map)
         self._subscriptions += [state, state.observe(self._state_changed)]
@@ -92,15 +101,10 @@ class ClientStore:
         """
         if pending := await self.settle():
             raise DocumentError(pending)
-        try:
-            async with asyncio.timeout(_SAVE):
-                while not self.saved:
-                    self._written.clear()
-                    await self._written.wait()
-        except TimeoutError as error:
+        if not await self._written_within(_SAVE):
             raise DocumentError(
                 f"The server has not written {self.path} in {_SAVE:.0f}s, and a NbModelClient cannot make it."
-            ) from error
+            )
 
     async def settle(self) -> str:
         """Wait until the client has what was changed so far."""
@@ -112,16 +116,24 @@ class ClientStore:
         return "" if self._alive else _LOST
 
     async def refresh(self) -> None:
-        """What others change arrives by itself.
+        """What others change arrives by itself; this tells what stands in its way.
 
         Raises:
             DocumentError: The client has lost the server, or was stopped.
+            DocumentConflict: Edits of ours may not stand where they should; told once.
         """
         if not self._alive:
             raise DocumentError(_LOST)
+        if self._doubtful:
+            doubtful = list(self._doubtful)
+            copy = kept_here(self.path, as_it_was(self._document, self._doubtful))
+            self._doubtful.clear()
+            raise moved(self._document, self.path, doubtful, copy)
 
     async def close(self) -> None:
-        """Hand over the rest, and stop the client if it was started here; edits are refused from now on.
+        """Hand over the rest, and wait some seconds until the server has written it; edits are refused from now on.
+
+        The client is stopped if it was started here.
 
         Raises:
             DocumentError: The client had lost the server, and may not have sent all.
@@ -131,6 +143,9 @@ class ClientStore:
         self._closed = True
         self._document.journal.keep = refuse
         pending = await self.settle()
+        if not pending and not await self._written_within(_CLOSE):
+            logger.warning("%s: not saved before it was closed; the server does it by itself", self.path)
+        self._deaf = True
         self._replica.close()
         if self._started_here:
             with contextlib.suppress(TimeoutError):
@@ -140,6 +155,15 @@ class ClientStore:
             raise DocumentError(pending)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _written_within(self, seconds: float) -> bool:
+        """Whether the server has written the file, by then at the latest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.saved:
+                    self._written.clear()
+                    await self._written.wait()
+        return self.saved
 
     @property
     def _alive(self) -> bool:
@@ -185,7 +209,7 @@ class ClientStore:
 
     def _theirs_changed(self, event: TransactionEvent) -> None:
         """On the client's loop, within its transaction."""
-        if not self._applying and not self._closed:
+        if not self._applying and not self._deaf:
             message = create_update_message(event.update)
             with contextlib.suppress(RuntimeError):  # our loop has ended
                 self._here.call_soon_threadsafe(self._replica.take, message)

@@ -9,15 +9,14 @@ import asyncio
 import contextlib
 import json
 import logging
-import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from pycrdt import Map, MapEvent
 
 from langchain_jupyter.documents import format as ipynb
+from langchain_jupyter.documents.aside import as_it_was, kept_here, moved
 from langchain_jupyter.documents.attendance import Attendance
 from langchain_jupyter.documents.contents import RemoteFile
 from langchain_jupyter.documents.notebook import NotebookDocument
@@ -357,17 +356,10 @@ class RoomStore:
 
     async def _doubted(self) -> DocumentConflict:
         """What is to be told of cells that somebody moved amid our edits."""
-        document = self._document
-        doubtful, self._doubtful = self._doubtful, {}
-        ours = [doubtful.get(cell_id) or document.snapshot(cell_id) for cell_id in document.ids]
-        copy = await self._set_aside(ours)
-        handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in doubtful)
-        return DocumentConflict(
-            f"Somebody moved cells of {self._given} while they were edited here: {handles}. The edits stand in them as "
-            f"far as they fit: read these cells again. The notebook as it was here is in {copy}.",
-            cells=list(doubtful),
-            copy=copy,
-        )
+        doubtful = list(self._doubtful)
+        ours = as_it_was(self._document, self._doubtful)
+        self._doubtful.clear()  # it is the keeper's, too
+        return moved(self._document, self._given, doubtful, await self._set_aside(ours))
 
     # -- what is known ------------------------------------------------------------------------------------------
 
@@ -490,7 +482,7 @@ class RoomStore:
         if self._replica.confirmed:
             logger.warning("%s: not saved before it was closed; the server does it by itself", self._given)
             return None
-        copy = self._keep_here([self._document.snapshot(cell_id) for cell_id in self._document.ids])
+        copy = kept_here(self._given, [self._document.snapshot(cell_id) for cell_id in self._document.ids])
         return DocumentError(
             f"{self._given}: the last changes never reached the server ({self._why_down()}). "
             f"The notebook as it was here is in {copy}."
@@ -502,15 +494,7 @@ class RoomStore:
             return await RemoteFile(self._server, self._path_now()).set_aside(ipynb.dump(cells))
         except JupyterError as error:
             logger.info("the copy cannot be written to the server: %s", error)
-            return self._keep_here(cells)
-
-    def _keep_here(self, cells: Sequence[Mapping[str, Any]]) -> str:
-        stem = PurePosixPath(self._given).stem
-        with tempfile.NamedTemporaryFile(
-            "w", prefix=f"{stem}.", suffix=".ipynb", encoding="utf-8", delete=False
-        ) as file:
-            file.write(ipynb.dump(cells))
-        return file.name
+            return kept_here(self._given, cells)
 
 
 def _others(replica: Replica) -> Sequence[Mapping[str, Any]]:

@@ -10,14 +10,16 @@ import asyncio
 import copy
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import nbformat
 import pytest
+from jupyter_nbmodel_client import NbModelClient, get_jupyter_notebook_websocket_url
 
+from langchain_jupyter.documents.client import ClientStore
 from langchain_jupyter.documents.contents import ContentsStore
 from langchain_jupyter.documents.file import FileStore
 from langchain_jupyter.documents.memory import MemoryStore
@@ -30,7 +32,7 @@ from langchain_jupyter.outputs import Outputs
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer
 from tests import notebooks
-from tests.servers import Child
+from tests.servers import Child, collaboration_server
 
 Notebook: TypeAlias = dict[str, Any]
 """nbformat 4.5, multi-line strings joined."""
@@ -132,6 +134,18 @@ class RoomPlace:
         return (self._path.parent / copy).read_text(encoding="utf-8")
 
 
+class ClientPlace(RoomPlace):
+    """The same, and a client of jupyter-nbmodel-client that its user has made for it."""
+
+    def store(self) -> DocumentStore:
+        url = get_jupyter_notebook_websocket_url(self._server.url, self._path.name, self._token)
+        return ClientStore(NbModelClient(url, path=self._path.name))
+
+    @property
+    def _token(self) -> str:
+        return self._server.settings.token.get_secret_value()
+
+
 class ContentsPlace(FilePlace):
     """A server without rooms, and an editor on its machine."""
 
@@ -163,6 +177,14 @@ async def a_room(lab: LabServer) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
+async def with_a_client(quick: tuple[Child, Path]) -> AsyncIterator[Place]:
+    child, root = quick
+    server = JupyterServer(child.settings)
+    yield ClientPlace(server, root)
+    await server.close()
+
+
+@asynccontextmanager
 async def on_a_server(bare: tuple[Child, Path], state: Path) -> AsyncIterator[Place]:
     child, root = bare
     server = JupyterServer(child.settings)
@@ -174,7 +196,18 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[
     "file": lambda request: a_file(request.getfixturevalue("tmp_path")),
     "contents": lambda request: on_a_server(request.getfixturevalue("bare"), request.getfixturevalue("tmp_path")),
     "room": lambda request: a_room(request.getfixturevalue("lab")),
+    "client": lambda request: with_a_client(request.getfixturevalue("quick")),
 }
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
+    """A server with rooms, and its folder, that writes soon: one whose clients cannot have it write."""
+    root = tmp_path_factory.mktemp("quick")
+    server = collaboration_server(root, root / "state", "--YDocExtension.document_save_delay=0.1")
+    asyncio.run(server.start())
+    yield server, root
+    asyncio.run(server.close())
 
 
 def applied(change: Change, notebook: Notebook) -> Notebook:
