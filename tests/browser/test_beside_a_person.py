@@ -167,7 +167,8 @@ async def test_both_write_in_one_cell_and_no_character_is_lost(agent: Agent, per
 
 
 async def test_a_person_runs_a_cell_and_the_agent_sees_the_result(agent: Agent, person: Person, name: str) -> None:
-    await agent("append_execute_code_cell", source="answer = 42")
+    ran = await agent("append_execute_code_cell", source="answer = 42")
+    assert ran.split("\n")[0].endswith("[1]")
     await person.opens(name)
     await person.clicks_into(1)
     await person.presses("Control+a")
