@@ -14,7 +14,7 @@ from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartErro
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import TOO_LARGE, UNFINISHED, Channel, Message, truncated
 from langchain_jupyter.kernels.numbers import DROPPED, Numbers
-from langchain_jupyter.kernels.request import Request, execute_content
+from langchain_jupyter.kernels.request import IPYKERNEL, Request, deepen_content, execute_content
 from langchain_jupyter.kernels.wire import Envelope
 from langchain_jupyter.models import KernelState
 from langchain_jupyter.servers.answers import KernelModel
@@ -254,6 +254,13 @@ class Conversation:
                     await asyncio.sleep(_POLL)
         except TimeoutError as error:
             raise KernelStartError(f"The kernel did not answer in {_READY_TIMEOUT:.0f}s.") from error
+
+    async def deepen(self) -> None:
+        """Have a kernel of ours drop less of what it publishes faster than its server takes, if it is an ipykernel."""
+        if self.about.get("implementation") == IPYKERNEL:
+            with contextlib.suppress(TimeoutError):  # somebody has begun to run something in it
+                async with asyncio.timeout(_INTRODUCTION):
+                    await self._ask("execute_request", deepen_content())
 
     async def _introduced(self) -> None:
         """Have a kernel that was found busy say what it can do, on the channel that it may answer meanwhile."""

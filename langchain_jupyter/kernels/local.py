@@ -22,14 +22,13 @@ from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
 from langchain_jupyter.kernels.kernel import OVER, TOO_LARGE, Channel, Inbox, Message, truncated, until_idle
 from langchain_jupyter.kernels.numbers import DROPPED, Numbers
-from langchain_jupyter.kernels.request import execute_content
+from langchain_jupyter.kernels.request import IPYKERNEL, execute_content
 from langchain_jupyter.kernels.sockets import bound, breaks, deepen, received, send, socket_of
 from langchain_jupyter.models import KernelInfo, KernelState
 
 logger = logging.getLogger(__name__)
 
 _DEFAULT = "python3"
-_IPYKERNEL = "ipython"
 _START_TIMEOUT = 60.0
 _WATCH_INTERVAL = 0.2
 _STOP_TIMEOUT = 2.0
@@ -204,7 +203,7 @@ class LocalKernel:
             await client.wait_for_ready(timeout=_START_TIMEOUT)
             about = await _kernel_info(client)
             self._features = about.get("supported_features", ())
-            if about.get("implementation") == _IPYKERNEL:
+            if about.get("implementation") == IPYKERNEL:
                 await deepen(client)
             if (spec := manager.kernel_spec) is not None:
                 self._language, self._display_name = spec.language.lower(), spec.display_name

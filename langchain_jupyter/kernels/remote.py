@@ -312,6 +312,8 @@ class RemoteKernel:
         if unlike or not busy:  # what is asked of a busy kernel waits until it is idle
             await talk.answering(unlike)
             busy = talk.state == "busy"
+        if lease.ours and not busy:
+            await talk.deepen()
         talk.state = "busy" if busy else "idle"
         talk.later(self._watch(line))
 

@@ -19,6 +19,15 @@ _UNSEEN = (
     "is idle, with its variables; nothing was run again."
 )
 
+IPYKERNEL = "ipython"
+"""What an ipykernel calls its implementation."""
+
+_QUEUE = 10_000
+_DEEPEN = (
+    "(lambda iopub: iopub.schedule(lambda: iopub.socket.setsockopt(__import__('zmq').SNDHWM, {count})))"
+    "(get_ipython().kernel.iopub_thread)"
+)
+
 
 class Request:
     """What the kernel sends for one message id, to be iterated once; done after both the reply and the idle status.
@@ -102,4 +111,19 @@ def execute_content(code: str, *, allow_stdin: bool, store_history: bool) -> dic
         "user_expressions": {},
         "allow_stdin": allow_stdin,
         "stop_on_error": True,
+    }
+
+
+def deepen_content() -> dict[str, Any]:
+    """The content of an execute_request that has an ipykernel let 10,000 messages wait to be sent.
+
+    It drops what is over 1,000 otherwise. It leaves nothing in the kernel's namespace or history.
+    """
+    return {
+        "code": _DEEPEN.format(count=_QUEUE),
+        "silent": True,
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": False,
     }

@@ -13,14 +13,10 @@ from jupyter_client.session import DELIM, Session
 from zmq.utils.monitor import recv_monitor_message
 
 from langchain_jupyter.kernels.kernel import LARGEST, Channel, Message
+from langchain_jupyter.kernels.request import deepen_content
 
 _QUEUE = 10_000
 _OUR_QUEUE = 100
-_THEIR_QUEUE = 10_000
-_DEEPEN = (
-    "(lambda iopub: iopub.schedule(lambda: iopub.socket.setsockopt(__import__('zmq').SNDHWM, {count})))"
-    "(get_ipython().kernel.iopub_thread)"
-)
 _PROTOCOL = "5"
 
 
@@ -31,20 +27,9 @@ def bound(client: AsyncKernelClient) -> None:
 
 
 async def deepen(client: AsyncKernelClient) -> None:
-    """Have an ipykernel let more wait on its side, where it drops all that is over 1,000, and less on ours.
-
-    What waits here is our memory. The code leaves nothing in the kernel's namespace or history.
-    """
+    """Have an ipykernel let more wait on its side, and less on ours: what waits here is our memory."""
     client.iopub_channel.socket.setsockopt(zmq.RCVHWM, _OUR_QUEUE)
-    content = {
-        "code": _DEEPEN.format(count=_THEIR_QUEUE),
-        "silent": True,
-        "store_history": False,
-        "user_expressions": {},
-        "allow_stdin": False,
-        "stop_on_error": False,
-    }
-    await send(client, "shell", client.session.msg("execute_request", content))
+    await send(client, "shell", client.session.msg("execute_request", deepen_content()))
 
 
 def send(client: AsyncKernelClient, channel: Channel, message: dict[str, Any]) -> Awaitable[Any]:

@@ -286,6 +286,17 @@ async def test_what_a_task_prints_after_its_run_is_told_as_that_runs(case: Case)
     assert {each.parent for each in found} == {message.parent}
 
 
+@pytest.mark.parametrize("host", [each for each in IMPLEMENTATIONS if each.id != "client"], indirect=True)
+async def test_a_kernel_of_ours_drops_less_than_it_would(kernel: Kernel) -> None:
+    code = "get_ipython().kernel.iopub_thread.socket.getsockopt(__import__('zmq').SNDHWM)"
+    first = await value(kernel, code)
+    await kernel.restart()
+
+    assert first == "10000"
+    assert await value(kernel, code) == "10000"
+    assert await value(kernel, "len(In)") == "3"
+
+
 async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:
     await messages(kernel, "x = 1")
     running = kernel.execute("print('in', flush=True)\nimport time; time.sleep(600)")
