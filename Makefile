@@ -161,8 +161,10 @@ constraints-lowest: build/uv/.ready ## Renew constraints-lowest.txt with the low
 	@echo "constraints-lowest.txt is new: $$(grep -c == constraints-lowest.txt) packages."
 
 audit: build/uv/.ready ## Look for known vulnerabilities in what constraints.txt installs; needs an advisory database in reach
-	@build/uv/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r constraints.txt $(AUDIT) || { echo \
-		"Something was found, or the advisories were not reached: they are at pypi.org, with AUDIT='-s osv' at api.osv.dev." >&2; exit 1; }
+	@build/uv/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r constraints.txt $(AUDIT) || { printf '%s\n' \
+		"A table above names what was found: raise these versions (make constraints), and the bounds in pyproject.toml." \
+		"Without a table nothing was audited: the advisories were not reached ('not found on PyPI' means that, too)." \
+		"Run this where PyPI itself can be reached, since mirrors have none; or, for OSV's: make audit AUDIT='-s osv'" >&2; exit 1; }
 
 # Tools that look at the dependencies, and are none.
 build/uv/.ready: | $(READY)

@@ -81,8 +81,12 @@ class Socket:
     async def recv_multipart(self) -> list[bytes]:
         return await self.inbox.get()
 
-    async def send_multipart(self, frames: list[bytes]) -> None:
+    def send_multipart(self, frames: list[bytes]) -> asyncio.Future[None]:
+        """As pyzmq's, which sends whether it is awaited or not."""
         self.sent.put_nowait(frames)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
 
 class Channel:
