@@ -288,12 +288,13 @@ async def test_what_a_task_prints_after_its_run_is_told_as_that_runs(case: Case)
 
 @pytest.mark.parametrize("host", [each for each in IMPLEMENTATIONS if each.id != "client"], indirect=True)
 async def test_a_kernel_of_ours_drops_less_than_it_would(kernel: Kernel) -> None:
-    code = "get_ipython().kernel.iopub_thread.socket.getsockopt(__import__('zmq').SNDHWM)"
+    queue = "get_ipython().kernel.iopub_thread.socket.getsockopt(__import__('zmq').SNDHWM)"
+    code = f"{queue}, *(getattr(__import__('sys'), each).flush_interval for each in ('stdout', 'stderr'))"
     first = await value(kernel, code)
     await kernel.restart()
 
-    assert first == "10000"
-    assert await value(kernel, code) == "10000"
+    assert first == "(10000, 0.02, 0.02)"
+    assert await value(kernel, code) == first
     assert await value(kernel, "len(In)") == "3"
 
 
