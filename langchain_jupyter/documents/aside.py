@@ -12,20 +12,45 @@ from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import DocumentConflict
 
 
-def as_it_was(document: NotebookDocument, doubtful: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The cells of a notebook, those that are in doubt as they were."""
-    return [doubtful.get(cell_id) or document.snapshot(cell_id) for cell_id in document.ids]
+def as_it_was(document: NotebookDocument, ours: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The cells of a notebook, some of them as they were here; those that are gone come last."""
+    gone = [cell for cell_id, cell in ours.items() if cell and cell_id not in document]
+    return [*(ours.get(cell_id) or document.snapshot(cell_id) for cell_id in document.ids), *gone]
 
 
 def moved(document: NotebookDocument, path: str, doubtful: Sequence[str], copy: str) -> DocumentConflict:
     """What is to be told of cells that somebody moved amid our edits."""
-    handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in doubtful if cell_id in document)
+    handles = _handles(document, [cell_id for cell_id in doubtful if cell_id in document])
     return DocumentConflict(
         f"Somebody moved cells of {path} while they were edited here: {handles}. The edits stand in them as far as "
         f"they fit: read these cells again. The notebook as it was here is in {copy}.",
         cells=doubtful,
         copy=copy,
     )
+
+
+def overwritten(document: NotebookDocument, path: str, clashing: Sequence[str], copy: str) -> DocumentConflict:
+    """What is to be told of cells that another program has written otherwise than we had them."""
+    return DocumentConflict(
+        f"Another program wrote {path}, and cells that we had changed a moment before read otherwise there: "
+        f"{_handles(document, clashing)}. The file's version stands; the notebook as it was here is in {copy}.",
+        cells=clashing,
+        copy=copy,
+    )
+
+
+def lost(document: NotebookDocument, path: str, clashing: Sequence[str], copy: str) -> DocumentConflict:
+    """What is to be told of cells that read otherwise in the file with which a server begins its room anew."""
+    return DocumentConflict(
+        f"The server had lost the recent history of {path}, and cells that we had changed read otherwise there now: "
+        f"{_handles(document, clashing)}. The server's version stands; the notebook as it was here is in {copy}.",
+        cells=clashing,
+        copy=copy,
+    )
+
+
+def _handles(document: NotebookDocument, cell_ids: Sequence[str]) -> str:
+    return ", ".join(f"'{document.handle(cell_id)}'" for cell_id in cell_ids)
 
 
 def kept_here(path: str, cells: Sequence[Mapping[str, Any]]) -> str:

@@ -9,17 +9,17 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pycrdt import Map, MapEvent
 
 from langchain_jupyter.documents import format as ipynb
-from langchain_jupyter.documents.aside import as_it_was, kept_here, moved
+from langchain_jupyter.documents.aside import as_it_was, kept_here, lost, moved, overwritten
 from langchain_jupyter.documents.attendance import Attendance
 from langchain_jupyter.documents.contents import RemoteFile
-from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.documents.filed import Filed
+from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.presence import FOLLOWS, Collaborator, autosave, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.rebase import EditKeeper
@@ -45,8 +45,7 @@ _CLOSE = 5.0
 _TRIES = 3
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
-_QUIET = 0.5
-_SURE = 30.0  # a save begun before an edit was here has ended by then, on a busy server, too
+_PUT_BACK = 3  # a program that writes the file again and again is not written against for ever
 
 
 class RoomStore:
@@ -64,7 +63,7 @@ class RoomStore:
     raises DocumentConflict with a copy of ours beside the notebook.
 
     A program that writes the file past the server discards what the room had not saved yet (jupyter-collaboration
-    issue 243), ours as well as people's.
+    issue 243). What we had changed is put back, or told in the same way; what people had, is gone.
 
     Args:
         server: Has jupyter-collaboration 5. Not closed by us.
@@ -90,10 +89,11 @@ class RoomStore:
         self._fault: OutOfReach | None = None
         self._conflict: DocumentConflict | None = None
         self._doubtful: dict[str, Mapping[str, Any]] = {}
-        self._version = self._saved_version = self._saves = 0
-        self._changed_at = 0.0
-        self._confirmed = self._in_file = 0
-        self._noted: deque[tuple[float, int]] = deque()
+        self._filed = Filed()
+        self._overruled: dict[str, Mapping[str, Any]] = {}
+        self._stood: Mapping[str, Mapping[str, Any]] | None = None
+        self._overwritten = False
+        self._put_back = 0
         self._pointed: tuple[str, int] = ("", 0)
         self._state: Map[Any]
         self._watching: Any
@@ -107,7 +107,7 @@ class RoomStore:
     @property
     def saved(self) -> bool:
         """Whether the server has written the file since the last change that we know of."""
-        return self._version == self._saved_version and (self._replica is None or self._replica.confirmed)
+        return self._filed.all and (self._replica is None or self._replica.confirmed)
 
     async def open(self) -> NotebookDocument:
         """Join the room.
@@ -124,7 +124,7 @@ class RoomStore:
         if created:
             self._take_out_the_empty_cell()
         self._document.listen(self._changed)
-        self._document.journal.needed = self._in_file
+        self._document.journal.needed = self._filed.sure
         self._staying = asyncio.create_task(self._stay(provider))
         return self._document
 
@@ -175,6 +175,8 @@ class RoomStore:
                 told once.
         """
         conflict, self._conflict = self._conflict, None
+        if conflict is None and self._overruled:
+            conflict = await self._overwrote()
         if conflict is None and self._doubtful:
             conflict = await self._doubted()
         if conflict is not None:
@@ -269,13 +271,12 @@ class RoomStore:
         self._watch(fresh)
         if old is None:
             self._document = NotebookDocument(fresh.ydoc)
-            self._keeper = EditKeeper(self._document, doubt=self._doubt)
-        fresh.before, fresh.after = self._keeper.brace, self._keeper.mend
+            self._keeper = EditKeeper(self._document, doubt=self._doubtful.update)
+        fresh.before, fresh.after = self._brace, self._mend
         if old is not None:
             provider.gone(old)
             old.close()
-            self._confirmed = self._in_file  # this room has to get the others anew
-            self._noted.clear()
+            self._filed.anew()
             await self._carry_over(fresh)
         return provider
 
@@ -339,20 +340,17 @@ class RoomStore:
         document = self._document
         ours = {cell_id: document.snapshot(cell_id) for cell_id in document.ids}
         document.continue_in(fresh.ydoc)
-        clashing = self._keeper.carry_over(document.journal.since(self._in_file), ours)
+        clashing = self._keeper.carry_over(document.journal.since(self._filed.sure), ours)
         if not clashing:
             return
         copy = await self._set_aside(list(ours.values()))
-        handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in clashing)
-        self._conflict = DocumentConflict(
-            f"The server had lost the recent history of {self._given}, and cells that we had changed read otherwise "
-            f"there now: {handles}. The server's version stands; the notebook as it was here is in {copy}.",
-            cells=clashing,
-            copy=copy,
-        )
+        self._conflict = lost(document, self._given, clashing, copy)
 
-    def _doubt(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
-        self._doubtful.update(cells)
+    async def _overwrote(self) -> DocumentConflict:
+        """What is to be told of cells that another program has written, past the server."""
+        overruled, self._overruled = self._overruled, {}
+        copy = await self._set_aside(as_it_was(self._document, overruled))
+        return overwritten(self._document, self._given, list(overruled), copy)
 
     async def _doubted(self) -> DocumentConflict:
         """What is to be told of cells that somebody moved amid our edits."""
@@ -373,19 +371,17 @@ class RoomStore:
     async def _confirm(self, provider: RoomProvider) -> None:
         mark = len(self._document.journal)
         await provider.barrier()
-        self._confirmed = max(self._confirmed, mark)
+        self._filed.confirmed(mark)
 
     async def _save_once(self, provider: RoomProvider) -> bool:
         """Whether the server has written what we had at the start."""
         await self._confirm(provider)
-        version, saves, confirmed = self._version, self._saves, self._confirmed
+        request = self._filed.request()
         await provider.save()
         await provider.barrier()  # what the server noted in the room when it had saved is here by then
-        if self._saves == saves:
-            return False
-        self._saved_version = max(self._saved_version, version)
-        self._in_file = self._document.journal.needed = max(self._in_file, confirmed)
-        return True
+        written = self._filed.answered(request)
+        self._document.journal.needed = self._filed.sure
+        return written
 
     def _watch(self, replica: Replica) -> None:
         self._state = replica.ydoc.get("state", type=Map)
@@ -395,28 +391,57 @@ class RoomStore:
     def _state_changed(self, event: MapEvent) -> None:
         """The server writes the hash of the file here, each time when it has saved.
 
-        What it had got before it began is in the file then: what was confirmed at an earlier save, some time ago.
+        Where it puts the file's content in the place of the room's, it takes that out, and whatever others have here.
         """
         if "path" in event.keys:  # type: ignore[attr-defined]
             self._attendance.moved(self._path_now())
-        if event.keys.get("hash", {"action": "delete"})["action"] == "delete":  # type: ignore[attr-defined]
-            return  # it goes where the server puts the file's content into the room
-        self._saves += 1
-        now = asyncio.get_running_loop().time()
-        while self._noted and self._noted[0][0] < now - _SURE:
-            self._in_file = max(self._in_file, self._noted.popleft()[1])
-        if not self._noted or self._noted[-1][1] < self._confirmed:
-            self._noted.append((now, self._confirmed))
-        self._document.journal.needed = self._in_file
-        if now - self._changed_at > _QUIET:
-            self._saved_version = self._version
+        actions = {key: change["action"] for key, change in event.keys.items()}  # type: ignore[attr-defined]
+        self._overwritten |= "delete" in (actions.get("hash"), actions.get(METADATA_KEY))
+        if actions.get("hash", "delete") == "delete":
+            return
+        self._put_back = 0
+        self._filed.written(confirmed=self._replica is None or self._replica.confirmed)
+        self._document.journal.needed = self._filed.sure
+
+    def _brace(self) -> None:
+        """Before a message of others is applied."""
+        document = self._document
+        self._keeper.brace()
+        pending = {edit.cell_id for edit in document.journal.since(self._filed.likely)}
+        for cell_id in pending:
+            if cell_id in document:
+                document.snapshot(cell_id)
+        self._stood, self._overwritten = document.standing() if pending else None, False
+
+    def _mend(self) -> None:
+        """After it has been."""
+        if self._overwritten and self._stood is not None:
+            self._put_ours_back(self._stood)
+            self._leave_a_mark()
+        self._keeper.mend()
+        self._stood = None
+
+    def _put_ours_back(self, stood: Mapping[str, Mapping[str, Any]]) -> None:
+        """Another program has written the file, and the server has put that in the place of what the room had."""
+        document = self._document
+        self._put_back += 1
+        edits = document.journal.since(self._filed.likely)
+        if self._put_back <= _PUT_BACK:
+            clashing = self._keeper.carry_over(edits, stood)
+        else:
+            clashing = list({edit.cell_id: None for edit in edits})
+            self._filed.give_up(len(document.journal))
+        self._overruled.update((cell_id, stood.get(cell_id, {})) for cell_id in clashing)
 
     def _changed(self) -> None:
-        self._version += 1
-        loop = asyncio.get_running_loop()
-        self._changed_at = loop.time()
+        self._filed.changed()
         if self._pointed != (self._document.focus, len(self._document.journal)):
-            loop.call_soon(self._point)
+            asyncio.get_running_loop().call_soon(self._point)
+
+    def _leave_a_mark(self) -> None:
+        """Have something in the room that goes when the server overwrites it; its hash comes with its first save."""
+        if METADATA_KEY not in self._state:
+            self._state[METADATA_KEY] = True
 
     def _point(self) -> None:
         """Show people where we work."""
@@ -424,6 +449,7 @@ class RoomStore:
         self._pointed = (document.focus, len(document.journal))
         if replica is None or not document.focus:
             return
+        self._leave_a_mark()
         if document.focus in document and replica.awareness.get_local_state() is not None:
             cursors = cursor_at_end(document.ycell(document.focus))
             replica.awareness.set_local_state_field("cursors", cursors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from langchain_jupyter.documents import room
+from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.room import RoomStore
-from langchain_jupyter.errors import DocumentError, ServerUnreachable
+from langchain_jupyter.errors import DocumentConflict, DocumentError, ServerUnreachable
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import JupyterServer, quoted
 from langchain_jupyter.settings import TLS
@@ -235,30 +237,115 @@ async def test_a_read_only_file_says_that_it_was_not_written_and_the_room_keeps_
     await server.close()
 
 
-async def test_edits_of_the_second_before_a_server_is_killed_come_back(tmp_path: Path) -> None:
-    root, state = tmp_path / "root", tmp_path / "state"
-    root.mkdir()
-    write(root / "killed.ipynb", [new_code_cell("'first'", id="one"), new_code_cell("2", id="two")])
-    async with collaboration_server(root, state, "--YDocExtension.document_save_delay=600") as child:
-        server = JupyterServer(child.settings)
-        store = RoomStore(server, "killed.ipynb")
+@pytest.fixture(scope="module")
+def unhurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
+    """A server with rooms that it does not save by itself, and its folder."""
+    root, state = tmp_path_factory.mktemp("unhurried"), tmp_path_factory.mktemp("unhurried-state")
+    child = collaboration_server(root, state, "--YDocExtension.document_save_delay=600")
+    asyncio.run(child.start())
+    yield child, root
+    asyncio.run(child.close())
+
+
+@asynccontextmanager
+async def opened(unhurried: tuple[Child, Path], name: str) -> AsyncIterator[tuple[RoomStore, NotebookDocument, Path]]:
+    """A notebook in a room that has saved it, and the cell "one" once more."""
+    child, root = unhurried
+    write(root / name, [new_code_cell("'first'", id="one"), new_code_cell("2", id="two")])
+    server = JupyterServer(child.settings)
+    store = RoomStore(server, name)
+    async with asyncio.timeout(120):
         document = await store.open()
         document.set_source("one", "'after: the server was killed'")
         await store.save()
+        yield store, document, root / name
+        await store.close()
+    await server.close()
+
+
+async def test_edits_of_the_second_before_a_server_is_killed_come_back(unhurried: tuple[Child, Path]) -> None:
+    async with opened(unhurried, "killed.ipynb") as (store, document, file):
         document.set_source("one", "'in between'")
         document.set_source("one", "'before: the server is killed'")
         document.insert(document.new_cell("markdown", "three", "three"), place=("one", "two"))
         document.delete("two")
         assert await store.settle() == ""
 
-        await child.kill()
-        await child.start()
-        async with asyncio.timeout(60):
-            while await store.settle():
-                pass
+        await unhurried[0].kill()
+        await unhurried[0].start()
+        while await store.settle():
+            pass
         await store.refresh()
         await store.save()
 
-        assert sources(root / "killed.ipynb") == ["'before: the server is killed'", "three"]
-        await store.close()
-        await server.close()
+        assert sources(file) == ["'before: the server is killed'", "three"]
+
+
+async def test_edits_that_a_program_overwrites_past_the_server_come_back_into_what_it_wrote(
+    unhurried: tuple[Child, Path],
+) -> None:
+    async with opened(unhurried, "overwritten.ipynb") as (store, document, file):
+        document.set_source("one", "'before: the file is written'")
+        document.insert(document.new_cell("markdown", "three", "three"), place=("one", "two"))
+        assert await store.settle() == ""
+
+        overwrite(file, [new_code_cell("'after: the server was killed'", id="one"), new_code_cell("theirs", id="two")])
+        while document.source("two") != "theirs":
+            await changed(document)
+        await store.refresh()
+        await store.save()
+
+        assert sources(file) == ["'before: the file is written'", "three", "theirs"]
+
+
+async def test_where_a_program_has_written_the_same_cell_theirs_stands_and_ours_is_beside_it(
+    unhurried: tuple[Child, Path],
+) -> None:
+    async with opened(unhurried, "conflict.ipynb") as (store, document, file):
+        document.set_source("one", "ours")
+        assert await store.settle() == ""
+
+        overwrite(file, [new_code_cell("theirs", id="one"), new_code_cell("2", id="two")])
+        while document.source("one") != "theirs":
+            await changed(document)
+        with pytest.raises(DocumentConflict, match="Another program") as caught:
+            await store.refresh()
+        await store.refresh()
+        await store.save()
+
+        assert sources(file) == ["theirs", "2"]
+        assert sources(file.with_name(caught.value.copy)) == ["ours", "2"]
+
+
+async def test_a_program_that_writes_again_and_again_gets_its_way_and_ours_is_told(
+    unhurried: tuple[Child, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_PUT_BACK", 1)
+    async with opened(unhurried, "again.ipynb") as (store, document, file):
+        document.set_source("one", "ours")
+        assert await store.settle() == ""
+
+        for theirs in ("a", "b"):
+            overwrite(
+                file, [new_code_cell("'after: the server was killed'", id="one"), new_code_cell(theirs, id="two")]
+            )
+            while document.source("two") != theirs:
+                await changed(document)
+            while await store.settle():
+                pass
+        assert document.source("one") == "'after: the server was killed'"
+        with pytest.raises(DocumentConflict, match="Another program"):
+            await store.refresh()
+
+
+async def changed(document: NotebookDocument) -> None:
+    """Wait until somebody has changed it."""
+    version = document.version
+    while document.version == version:
+        await asyncio.sleep(0.02)
+
+
+def overwrite(file: Path, cells: list[Any]) -> None:
+    """As other programs do: whoever reads it finds the whole of one or of the other."""
+    write(file.with_suffix(".new"), cells)
+    file.with_suffix(".new").replace(file)
