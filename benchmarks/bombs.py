@@ -1,10 +1,11 @@
 """Cells that put out too much: our memory, the notebook and what a model sees stay bounded. Exit code 1 if not.
 
-python benchmarks/bombs.py [--quick] [--place file|contents|room] [--bomb NAME]
+python benchmarks/bombs.py [--quick] [--place file|contents|room|limited] [--bomb NAME]
 
 Each bomb goes off in a notebook of its own, in a process of its own, at each place: a file with a kernel of this
 machine, a Jupyter server without rooms, and a live room of a JupyterLab. The servers' own limit on what is put out is
-lifted. After it another cell must run, and of those that never end the time is printed that the interrupt took.
+lifted, except at the place "limited", a server without rooms that is asked for by name. After it another cell must run,
+and of those that never end the time is printed that the interrupt took.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ NOTEBOOK = 4 * PER_RUN + 100_000
 MODEL = OutputLimits().per_call
 PATIENCE = 400.0
 PLACES = ("file", "contents", "room")
+LIMITED = "limited"
 _REFERENCE = re.compile(r'wait_for_execution\("(e\d+)"')
 
 
@@ -64,6 +66,7 @@ BOMBS = {
     "1 MB/s, endless": Bomb(
         "import time\nwhile True:\n    for n in range(20): print('y' * 50_000)\n    time.sleep(1)", seconds=30
     ),
+    "0.8 MB/s": Bomb("import time\nfor n in range(200): print('y' * 80_000); time.sleep(0.1)", 16_000_000),
     "figures, endless": Bomb(f"{_SHOW}while True: display({{'image/png': 'A' * 20_000}}, raw=True)", seconds=15),
     "a thread, endless": Bomb(
         "import threading, itertools, time\n"
@@ -177,8 +180,8 @@ def size(path: Path) -> int:
 
 
 @asynccontextmanager
-async def bare_server(root: Path) -> AsyncIterator[tuple[str, str]]:
-    """A Jupyter server without rooms: its address and token."""
+async def bare_server(root: Path, *, limited: bool = False) -> AsyncIterator[tuple[str, str]]:
+    """A Jupyter server without rooms, with its limit on output or without: its address and token."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -187,7 +190,7 @@ async def bare_server(root: Path) -> AsyncIterator[tuple[str, str]]:
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--ServerApp.root_dir={root}", "--ServerApp.open_browser=False", "--ServerApp.allow_root=True"),
         "--ServerApp.jpserver_extensions={'jupyter_server_ydoc': False}",
-        "--ZMQChannelsWebsocketConnection.limit_rate=False",
+        f"--ZMQChannelsWebsocketConnection.limit_rate={limited}",
     )
     process = subprocess.Popen(  # noqa: ASYNC220, a few milliseconds
         [sys.executable, "-m", "jupyter_server", *options],
@@ -216,8 +219,8 @@ async def place(name: str, root: Path) -> AsyncIterator[dict[str, Any]]:
     """What a toolkit is given besides the notebook's path."""
     if name == "file":
         yield {}
-    elif name == "contents":
-        async with bare_server(root) as (url, token):
+    elif name in ("contents", LIMITED):
+        async with bare_server(root, limited=name == LIMITED) as (url, token):
             yield {"server_url": url, "token": token}
     else:
         lab = LabServer(root)
@@ -272,7 +275,7 @@ async def in_process(name: str, given: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--place", choices=PLACES, action="append")
+    parser.add_argument("--place", choices=(*PLACES, LIMITED), action="append")
     parser.add_argument("--bomb", choices=list(BOMBS), action="append")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -13,7 +13,7 @@ from typing import Any
 from langchain_jupyter.documents.notebook import METADATA_KEY
 from langchain_jupyter.models import Cell, ErrorInfo, Execution, Output
 
-_PIECE = 1_000_000
+_PIECE = 100_000
 _OUTPUTS_TO_DATA = 3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +108,29 @@ def test_a_run_that_ended_with_our_process_has_died(status: str, receipt: dict[s
     mark = {**marks.begun("key", "e1", receipt), "status": status}
 
     assert marks.has_died(Cell("c1", "code", "x", metadata={"langchain_jupyter": mark})) is died
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [],
+        [{"output_type": "stream", "name": "stdout", "text": 'a"\n😀é\ud800' * 300_000}],
+        [{"output_type": "display_data", "data": {"b": {"z": [1, None], "a": 0.5}, "a": []}, "metadata": {}}],
+        [{"output_type": "error", "ename": "E", "evalue": "", "traceback": ["1", "2"]}],
+    ],
+)
+def test_outputs_are_known_by_the_digest_of_their_json(outputs: list[Any]) -> None:
+    text = json.dumps(outputs, sort_keys=True)
+
+    assert marks._fingerprint(outputs) == marks.digest(text)
+
+
+def test_long_outputs_are_not_written_out_to_be_known_by_a_digest() -> None:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": "😀" * 5_000_000}]  # 60 MB of JSON
+
+    tracemalloc.start()
+    marks._fingerprint(outputs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 10_000_000

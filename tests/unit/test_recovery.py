@@ -159,3 +159,17 @@ def test_a_journal_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     assert living.path.exists()
     living.tidy()
     assert not living.path.exists()
+
+
+def test_the_journal_holds_any_text_as_utf_8(tmp_path: Path) -> None:
+    text = "😀\u2028é\ud800\n" * 1_000
+    journal = JournalFile(tmp_path / "a.ipynb")
+    journal.start("base")
+    journal.append(Edit("source", "one", "", text))
+    size = journal.path.stat().st_size
+    journal.close()
+    edits, known = JournalFile(tmp_path / "a.ipynb").recover("base")
+
+    assert known
+    assert [edit.new for edit in edits] == [text]
+    assert size < 3 * len(text)
