@@ -65,10 +65,11 @@ class Page:
         await self.connects(self.kernel)
 
     async def connects(self, kernel_id: str) -> None:
-        """Be connected to a kernel."""
+        """Be connected to a kernel that nobody is on; the server counts it when the kernel has answered."""
         line = Line(self._server, kernel_id, receive=lambda _: None, resumed=lambda *_: None, ended=lambda _: None)
         await line.open()
         self._lines.append(line)
+        await connected(self._server, kernel_id, 1)
 
     async def changes_kernel(self) -> str:
         """Kernel > Change Kernel: another one in the same session. Its id."""
@@ -172,6 +173,7 @@ async def test_a_page_that_goes_back_to_our_kernel_is_followed_there(
         await run(session, "x")
         await page.closes()
         await connected(server, page.kernel, 1)
+        await connected(server, started, 0)
         await page.connects(started)
 
         execution = await run(session, "x")
