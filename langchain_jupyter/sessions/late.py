@@ -117,13 +117,20 @@ class LateOutputs:
             self._timer.cancel()
             self._timer = None
         grown, self._grown = self._grown, {}
-        written = self._displays.write()
+        written = self._write_displays()
         for followed in grown.values():
             if followed.run.ended.is_set():  # or its own writer writes it
                 written += self._write(followed)
         self._not_before = asyncio.get_running_loop().time() + written / _PACE
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _write_displays(self) -> int:
+        try:
+            return self._displays.write()
+        except NotKept as error:
+            logger.warning("an update of a display is left out: %s", error)
+            return 0
 
     def _write(self, followed: _Followed) -> int:
         """Put what came of a run into its cell; returns how many characters that took, about."""
