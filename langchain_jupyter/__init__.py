@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from langchain_jupyter.errors import JupyterError, ToolError, UsageError
-from langchain_jupyter.settings import OutputLimits
+from langchain_jupyter.settings import NotebookLimits, OutputLimits
 from langchain_jupyter.toolkit import JupyterToolkit
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "JupyterError",
     "JupyterMiddleware",
     "JupyterToolkit",
+    "NotebookLimits",
     "OutputLimits",
     "ToolError",
     "UsageError",

@@ -15,6 +15,7 @@ from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.kernels.kernel import Kernel
 from langchain_jupyter.kernels.local import LocalKernel, installed_specs
+from langchain_jupyter.settings import NotebookLimits
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +110,14 @@ class LocalDocuments:
     Args:
         path: The one .ipynb file; None for code without a notebook, or with `root`.
         root: The folder that many notebooks are in.
+        limits: How large a notebook may be.
     """
 
-    def __init__(self, path: Path | None = None, *, root: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, *, root: Path | None = None, limits: NotebookLimits | None = None
+    ) -> None:
         self._path = path
+        self._limits = limits
         self._folder = None if root is None else Folder(root)
 
     @property
@@ -133,7 +138,9 @@ class LocalDocuments:
         file = self._file(path)
         if file is None:
             return MemoryStore()
-        return FileStore(file, name=path) if self._folder is not None else FileStore(file)
+        if self._folder is None:
+            return FileStore(file, limits=self._limits)
+        return FileStore(file, name=path, root=self._folder.file(""), limits=self._limits)
 
     async def close(self) -> None:
         """Nothing is shared."""

@@ -6,7 +6,8 @@
     │   └── MissingExtra           an optional dependency is not installed
     ├── OutOfReach                 the world does not answer; raised, the agent's run stops
     │   ├── DocumentError          the notebook cannot be opened or kept
-    │   │   └── DocumentConflict   somebody else changed the same cells on disk
+    │   │   ├── DocumentConflict   somebody else changed the same cells on disk
+    │   │   └── NotebookTooLarge   it is larger than may be opened
     │   ├── KernelStartError       no kernel could be started
     │   ├── KernelDied             the kernel's process ended
     │   ├── ConnectionLost         the channel to a kernel or server broke
@@ -15,7 +16,7 @@
     │       └── ServerRefused      the token is missing, wrong, or not enough
     └── ToolError                  this call failed and the model can do something about it
         ├── InvalidArgument, CellNotFound, CellAmbiguous, OrderChanged, CellChanged, CellGuarded, NotApproved,
-        ├── TextNotFound, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
+        ├── TextNotFound, SourceTooLarge, NotACodeCell, Busy, ExecutionNotFound, OutputNotFound,
         ├── KernelUnavailable, NotKept, ChangedOnDisk,
         └── NotebookNotFound, NotebookUnavailable, OutsideRoot, KernelNotFound, InspectionUnavailable
 
@@ -75,6 +76,10 @@ class DocumentConflict(DocumentError):
         super().__init__(message)
         self.cells = tuple(cells)
         self.copy = copy
+
+
+class NotebookTooLarge(DocumentError):
+    """The notebook is larger than may be opened (`NotebookLimits`). It was not opened, and not changed."""
 
 
 class KernelStartError(OutOfReach):
@@ -185,6 +190,13 @@ class TextNotFound(ToolError):
 
     code = "text_not_found"
     hint = "Call read_cell and give `old` exactly as it stands, with enough lines around it to be unique."
+
+
+class SourceTooLarge(ToolError):
+    """A source is longer than a tool may write or run."""
+
+    code = "source_too_large"
+    hint = "Nothing was done. Keep data in a file that the code reads, or spread the source over several cells."
 
 
 class NotACodeCell(ToolError):

@@ -17,6 +17,7 @@ from langchain_jupyter.documents.server_folder import ServerFolder
 from langchain_jupyter.documents.store import DocumentStore
 from langchain_jupyter.errors import DocumentError, UsageError
 from langchain_jupyter.reach import ServerDocuments
+from langchain_jupyter.settings import NotebookLimits
 
 Isolation: TypeAlias = Literal["shared", "thread"]
 """One notebook for all threads, or one for each."""
@@ -34,10 +35,12 @@ class ThreadDocuments:
 
     Args:
         path: The notebook to begin with; need not be there. None for code without a notebook.
+        limits: How large a notebook may be.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, limits: NotebookLimits) -> None:
         self._path = path
+        self._limits = limits
 
     @property
     def directory(self) -> Directory | None:
@@ -57,7 +60,7 @@ class ThreadDocuments:
             return MemoryStore()
         if path:
             await asyncio.to_thread(self._begin, file)
-        return FileStore(file)
+        return FileStore(file, limits=self._limits)
 
     async def close(self) -> None:
         """Nothing is shared."""
@@ -70,6 +73,7 @@ class ThreadDocuments:
         assert self._path is not None
         if file.exists() or not self._path.is_file():
             return
+        self._limits.check_size(str(self._path), self._path.stat().st_size)
         half = file.with_name(f".{file.name}.begin")
         try:
             shutil.copyfile(self._path, half)
@@ -102,14 +106,14 @@ class ServerThreadDocuments:
     async def store(self, path: str) -> DocumentStore:
         location = self.location(path)
         if path:
-            await ServerFolder(self._documents.reach.open).copy(self.location(""), location)
+            await ServerFolder(self._documents.reach.open).copy(self.location(""), location, self._documents.limits)
         return await self._documents.store_at(location)
 
     async def close(self) -> None:
         await self._documents.close()
 
 
-def isolated(backend: Backend, path: Path | None) -> Backend:
+def isolated(backend: Backend, path: Path | None, limits: NotebookLimits) -> Backend:
     """The same kernels, with a notebook for each thread.
 
     Raises:
@@ -117,7 +121,7 @@ def isolated(backend: Backend, path: Path | None) -> Backend:
     """
     documents = backend.documents
     if isinstance(documents, LocalDocuments) and documents.directory is None:
-        return Backend(ThreadDocuments(path), backend.kernels)
+        return Backend(ThreadDocuments(path, limits), backend.kernels)
     if isinstance(documents, ServerDocuments) and documents.directory is None:
         return Backend(ServerThreadDocuments(documents), backend.kernels, shared=backend.shared)
     raise UsageError("isolation='thread' works with one notebook: give a path, and no root=, backend= or client.")

@@ -24,7 +24,7 @@ from langchain_jupyter.servers.answers import KernelSpecs
 from langchain_jupyter.servers.hub import awake
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.servers.server import Capabilities, JupyterServer
-from langchain_jupyter.settings import ServerSettings
+from langchain_jupyter.settings import NotebookLimits, ServerSettings
 
 
 class Reach:
@@ -85,15 +85,24 @@ class ServerDocuments:
         path: Path of the one notebook there; with `root` None.
         root: Folder there that many notebooks are in; "" for the server's root.
         collaborator: Whom people see.
+        limits: How large a notebook may be.
 
     Attributes:
         reach: The server.
+        limits: How large a notebook may be.
     """
 
     def __init__(
-        self, reach: Reach, path: str | None = None, *, root: str | None = None, collaborator: Collaborator
+        self,
+        reach: Reach,
+        path: str | None = None,
+        *,
+        root: str | None = None,
+        collaborator: Collaborator,
+        limits: NotebookLimits | None = None,
     ) -> None:
         self.reach = reach
+        self.limits = limits or NotebookLimits()
         self._path = "" if path is None else path.strip("/")
         self._folder = None if root is None else ServerFolder(reach.open, root)
         self._collaborator = collaborator
@@ -122,9 +131,9 @@ class ServerDocuments:
         """
         server, can = await self.reach.open()
         if can.collaboration:
-            return RoomStore(server, location, collaborator=self._collaborator)
+            return RoomStore(server, location, collaborator=self._collaborator, limits=self.limits)
         if can.contents:
-            return ContentsStore(server, location)
+            return ContentsStore(server, location, limits=self.limits)
         raise ServerError(
             f"{server.url} keeps no notebooks: it has neither collaboration nor contents, as a gateway has not. "
             "Leave server_url out for a file on this machine, and give the gateway as runtime_url."
@@ -216,13 +225,21 @@ def documents_of(
     server: ServerSettings | None,
     collaborator: Collaborator,
     client: Any = None,
+    *,
+    limits: NotebookLimits | None = None,
 ) -> Documents:
     """Where a toolkit's notebooks are: with a user's own client, on a server, or on this machine."""
     if client is not None:
         return ClientDocuments(client)
     if server is not None and (path is not None or root is not None):
-        return _served(Reach(server), path, root, collaborator)
-    return LocalDocuments(_local(path), root=_local(root))
+        return ServerDocuments(
+            Reach(server),
+            None if path is None else PurePath(path).as_posix(),
+            root=None if root is None else PurePath(root).as_posix().removeprefix("."),
+            collaborator=collaborator,
+            limits=limits,
+        )
+    return LocalDocuments(_local(path), root=_local(root), limits=limits)
 
 
 def kernels_of(
@@ -235,17 +252,6 @@ def kernels_of(
     if server is None:
         return LocalKernels()
     return ServerKernels(beside if beside is not None and beside.settings == server else Reach(server), keep=keep)
-
-
-def _served(
-    reach: Reach, path: str | PathLike[str] | None, root: str | PathLike[str] | None, collaborator: Collaborator
-) -> Documents:
-    return ServerDocuments(
-        reach,
-        None if path is None else PurePath(path).as_posix(),
-        root=None if root is None else PurePath(root).as_posix().removeprefix("."),
-        collaborator=collaborator,
-    )
 
 
 def _local(path: str | PathLike[str] | None) -> Path | None:

@@ -1,4 +1,7 @@
-"""What a developer can set: servers, how much of a notebook a model sees. The only reader of the environment."""
+"""What a developer can set: servers, how large a notebook may be, how much of it a model sees.
+
+The only reader of the environment.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import re
 import ssl
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from langchain_jupyter.errors import SettingsError
+from langchain_jupyter.errors import NotebookTooLarge, SettingsError, SourceTooLarge
 from langchain_jupyter.outputs import OUTPUTS_PER_RUN, PER_RUN
 
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -58,14 +63,80 @@ class OutputLimits:
     outputs_per_run: int = OUTPUTS_PER_RUN
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value: object = getattr(self, each.name)
-            least = 0 if each.name == "images" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SettingsError(
-                    f"OutputLimits.{each.name} is {value!r}; it must be a whole number, {least} or more. "
-                    f"Leave it out for {each.default!r}."
-                )
+        _check_numbers(self, least={"images": 0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookLimits:
+    """How large a notebook may be that is opened, and a source that a tool writes or runs.
+
+    A notebook that is larger is refused before it is read, where its place says how large it is, and else amid reading;
+    nothing of it is changed. Cells and attachments that stand in one that is opened may be of any size.
+
+    Attributes:
+        size: Bytes of a notebook, with its outputs and attachments.
+        cells: Cells of a notebook.
+        source: Characters of the source that a tool puts into one cell, or runs.
+
+    Raises:
+        SettingsError: A limit is not a whole number of 1 or more.
+    """
+
+    size: int = 200_000_000
+    cells: int = 50_000
+    source: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
+    def check_size(self, notebook: str, size: int) -> None:
+        """Refuse a notebook of so many bytes.
+
+        Raises:
+            NotebookTooLarge: They are more than may be opened.
+        """
+        if size > self.size:
+            raise NotebookTooLarge(
+                f"{notebook} has {size:,} bytes; notebooks of up to {self.size:,} bytes are opened. Nothing of it was "
+                "changed. Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
+            )
+
+    def check_cells(self, notebook: str, count: int) -> None:
+        """Refuse a notebook of so many cells.
+
+        Raises:
+            NotebookTooLarge: They are more than may be opened.
+        """
+        if count > self.cells:
+            raise NotebookTooLarge(
+                f"{notebook} has {count:,} cells; notebooks of up to {self.cells:,} are opened. Nothing of it was "
+                "changed. Split it, or set NotebookLimits(cells=…) higher."
+            )
+
+    def check_source(self, source: str) -> None:
+        """Refuse a source that a tool is to write or to run.
+
+        Raises:
+            SourceTooLarge: It has more characters than may be.
+        """
+        if len(source) > self.source:
+            raise SourceTooLarge(f"The source has {len(source):,} characters; up to {self.source:,} are accepted.")
+
+
+def _check_numbers(limits: OutputLimits | NotebookLimits, least: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Refuse limits that are no whole numbers of 1 or more, or what is `least` for one.
+
+    Raises:
+        SettingsError: Names the limit.
+    """
+    for each in fields(limits):
+        value: object = getattr(limits, each.name)
+        lowest = least.get(each.name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise SettingsError(
+                f"{type(limits).__name__}.{each.name} is {value!r}; it must be a whole number, {lowest} or more. "
+                f"Leave it out for {each.default!r}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,14 @@ from langchain_jupyter.redaction import NOTHING, Redactor
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.undo import Checkpoint, Reverted, Undo, beginning, moment, revert
-from langchain_jupyter.settings import TLS, Environment, OutputLimits, ServerSettings, secrets_of_environment
+from langchain_jupyter.settings import (
+    TLS,
+    Environment,
+    NotebookLimits,
+    OutputLimits,
+    ServerSettings,
+    secrets_of_environment,
+)
 from langchain_jupyter.tokens import token_of
 from langchain_jupyter.tools import build_tools
 from langchain_jupyter.tools.base import JupyterTool
@@ -69,6 +76,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         keep_kernels: Whether kernels that were started on a server go on there when the toolkit is closed, with what
             runs in them.
         limits: How much of an output a model gets to see, and how much of a run's outputs the notebook keeps.
+        notebook_limits: How large a notebook may be that is opened, and a source that a tool writes or runs.
         redact: Whether secrets are taken out of what a model, a stream or a person who approves gets to see: the
             tokens given here, environment variables that are named like secrets, and what has the form of a known key.
             Or a `Redactor` of your own. The notebook itself stays as it is.
@@ -115,6 +123,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         idle_close: float | None = 8 * 3600.0,
         keep_kernels: bool = False,
         limits: OutputLimits | None = None,
+        notebook_limits: NotebookLimits | None = None,
         redact: bool | Redactor = True,
         approve: Approve = "none",
         isolation: Isolation = "shared",
@@ -124,6 +133,7 @@ class JupyterToolkit(Closing, BaseToolkit):
         self._human = Human(approve)
         self._undo = Undo()
         self._order = Order()
+        notebook_limits = notebook_limits or NotebookLimits()
         servers: tuple[ServerSettings | None, ...] = ()
         if backend is None:
             if notebook_client is None:
@@ -132,11 +142,13 @@ class JupyterToolkit(Closing, BaseToolkit):
                 _check_notebook_client(path, root, server_url, isolation)
             _check_kernel_client(kernel_client, root, runtime_url, kernel, isolation)
             server, runtimes = servers = _servers(server_url, token, runtime_url, runtime_token, tls or TLS())
-            documents = documents_of(path, root, server, Collaborator(name=username), notebook_client)
+            documents = documents_of(
+                path, root, server, Collaborator(name=username), notebook_client, limits=notebook_limits
+            )
             kernels = kernels_of(runtimes, documents, kernel_client, keep=keep_kernels)
             backend = Backend(documents, kernels, shared=server is not None)
         if isolation == "thread":
-            backend = isolated(backend, None if path is None else Path(path).expanduser())
+            backend = isolated(backend, None if path is None else Path(path).expanduser(), notebook_limits)
         self._isolation = isolation
         self._limits = limits or OutputLimits()
         self._redactor = _redactor(redact, servers)
@@ -147,6 +159,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             max_runtime=max_runtime,
             idle_close=idle_close,
             limits=self._limits,
+            notebook_limits=notebook_limits,
         )
         self._bridge = LoopBridge(at_exit=self._workspace.close, at_loss=self._workspace.abandon)
         self._tools = build_tools(tools or ("notebook" if self._workspace.directory is None else "workspace"), self)
@@ -201,7 +214,9 @@ class JupyterToolkit(Closing, BaseToolkit):
             raise UsageError(f"There is no folder {file.absolute().parent}. Make it, or give another path.")
         own = LabServer(file.absolute().parent, port=port)
         reach = Reach(own)
-        documents = ServerDocuments(reach, file.name, collaborator=Collaborator(name=username))
+        documents = ServerDocuments(
+            reach, file.name, collaborator=Collaborator(name=username), limits=options.get("notebook_limits")
+        )
         toolkit = cls(backend=Backend(documents, ServerKernels(reach)), **options)
         toolkit._own = own
         if toolkit._redactor is not NOTHING:

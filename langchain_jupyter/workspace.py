@@ -14,7 +14,7 @@ from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, Notebo
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.sessions.executions import Results
 from langchain_jupyter.sessions.session import NotebookSession
-from langchain_jupyter.settings import OutputLimits
+from langchain_jupyter.settings import NotebookLimits, OutputLimits
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Workspace:
         idle_close: Seconds after which a notebook of `root` that nobody has used, and where nothing runs, is closed;
             None for never.
         limits: How much of a run's outputs is kept.
+        notebook_limits: How long a source may be.
 
     Attributes:
         results: What calls that belong to no one notebook have answered.
@@ -51,6 +52,7 @@ class Workspace:
         max_runtime: float | None = None,
         idle_close: float | None = None,
         limits: OutputLimits | None = None,
+        notebook_limits: NotebookLimits | None = None,
     ) -> None:
         self._backend = backend
         self.results = Results()
@@ -59,6 +61,7 @@ class Workspace:
         self._max_runtime = max_runtime
         self._idle_close = idle_close
         self._limits = limits
+        self._notebook_limits = notebook_limits
         self._sessions: dict[str, NotebookSession] = {}
         self._used: dict[str, float] = {}
         self._left: dict[str, str] = {}
@@ -226,6 +229,7 @@ class Workspace:
             max_runtime=self._max_runtime,
             shared=self._backend.shared,
             limits=self._limits,
+            notebook_limits=self._notebook_limits,
         )
 
 

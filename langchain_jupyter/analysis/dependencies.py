@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 
-from langchain_jupyter.analysis.magics import INERT_MAGICS, PYTHON_MAGICS, WILD_MAGICS, WORD, without_magics
+from langchain_jupyter.analysis.magics import INERT_MAGICS, LONGEST, PYTHON_MAGICS, WILD_MAGICS, WORD, without_magics
 from langchain_jupyter.analysis.names import EVERYTHING, NOTHING, RANDOM, Closure, Names
 from langchain_jupyter.analysis.syntax import (
     ONCE,
@@ -31,18 +31,21 @@ from langchain_jupyter.analysis.syntax import (
     stored_names,
 )
 
-_LONGEST = 200_000
 _WILD = frozenset({"exec", "eval", "globals", "locals", "vars", "setattr", "delattr", "__import__", "get_ipython"})
 _HISTORY = re.compile(r"_{1,3}|_i{1,3}|_\d+|_i\d+|In|Out|_[io]h|_dh")
 
 
-@lru_cache(maxsize=32_768)  # more than a long notebook has cells: all are looked at in turn
 def names_of(source: str) -> Names:
     """What a cell does to the global names; everything to all of them if it cannot be read. The result is shared."""
+    if len(source) > LONGEST:
+        return Names(_short(source), reads={EVERYTHING}, changes={EVERYTHING})
+    return _names_of(source)
+
+
+@lru_cache(maxsize=32_768)  # more than a long notebook has cells: all are looked at in turn
+def _names_of(source: str) -> Names:
     plain, magics = without_magics(source)
     try:
-        if len(plain) > _LONGEST:
-            raise ValueError
         tree = ast.parse(plain)
         quiet = ";" if plain.rstrip().endswith(";") else ""
         reader = _Reader(Names(_short(f"{ast.dump(tree)}{quiet}\0{magics}")))

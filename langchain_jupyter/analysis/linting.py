@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_jupyter.analysis.magics import code_of
+from langchain_jupyter.analysis.magics import LONGEST, code_of
 from langchain_jupyter.models import Cell
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.rendering.findings import Finding, Weight
@@ -76,6 +76,8 @@ def _notebook(cells: Sequence[Cell]) -> str:
 
 
 def _readable(source: str) -> bool:
+    if len(source) > LONGEST:
+        return False
     try:
         compile(code_of(source), "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import keyword
 import re
 
+LONGEST = 200_000
+"""Characters of a source that is read as Python; reading 20 million takes minutes and gigabytes."""
+
 _MAGIC = re.compile(r"^\s*(?:[%!?]|.*\?\s*$|[\w\s,.\[\]'\"]*=\s*[%!])", re.MULTILINE)
 WORD = re.compile(r"[^\W\d]\w*")
 PYTHON_MAGICS = frozenset(

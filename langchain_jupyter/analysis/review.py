@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from langchain_jupyter.analysis.dependencies import names_of
-from langchain_jupyter.analysis.magics import code_of
+from langchain_jupyter.analysis.magics import LONGEST, code_of
 from langchain_jupyter.analysis.names import EVERYTHING, RANDOM
 from langchain_jupyter.models import Cell, Standing
 from langchain_jupyter.redaction import kinds_of
@@ -197,12 +197,12 @@ def _only_changed(name: str, code: Sequence[Cell]) -> bool:
 
 
 def _unreadable(cell: Cell) -> bool:
-    return names_of(cell.source).reads == {EVERYTHING} and _tree(cell) is None
+    return len(cell.source) <= LONGEST and names_of(cell.source).reads == {EVERYTHING} and _tree(cell) is None
 
 
 def _chance(cells: Sequence[Cell]) -> Iterator[Finding]:
     """Draws of random numbers that nobody has seeded."""
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    code = [cell for cell in cells if cell.cell_type == "code" and len(cell.source) <= LONGEST]
     for cell in code:
         if _SEEDS.search(_without_comments(cell)) and not re.search(r"random_state|default_rng\(\s*\)", cell.source):
             return
@@ -220,6 +220,9 @@ def _without_comments(cell: Cell) -> str:
 
 def _of_python(cell: Cell) -> Iterator[Finding]:
     source = cell.source
+    if len(source) > LONGEST:
+        yield Finding(cell.id, "untidy", "long", f"has {len(source):,} characters of code: too long to be looked into")
+        return
     for command, rest in _INSTALL.findall(source):
         if loose := _unpinned(rest, conda=command in ("conda", "mamba")):
             yield Finding(cell.id, "risky", "unpinned", f"installs {', '.join(loose[:4])} in whatever version there is")

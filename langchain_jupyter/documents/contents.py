@@ -24,12 +24,16 @@ from langchain_jupyter.errors import (
 )
 from langchain_jupyter.servers.answers import ContentsModel, TextModel
 from langchain_jupyter.servers.server import JupyterServer, quoted
+from langchain_jupyter.settings import NotebookLimits
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _AWAY = (ServerUnreachable, ConnectionLost)
+_ESCAPED = 3
+"""Bytes of JSON for one of UTF-8, at most: `é` is written `\\u00e9`."""
+_HEAD = 100_000
 
 
 class ContentsStore(WholeStore):
@@ -49,10 +53,14 @@ class ContentsStore(WholeStore):
         server: Not closed by us.
         path: Of the notebook on the server; created by the first save, in a folder that is there.
         state: Folder of this machine for the journal; None for the user's.
+        limits: How large it may be.
     """
 
-    def __init__(self, server: JupyterServer, path: str, *, state: Path | None = None) -> None:
-        super().__init__(RemoteFile(server, path, state), path)
+    def __init__(
+        self, server: JupyterServer, path: str, *, state: Path | None = None, limits: NotebookLimits | None = None
+    ) -> None:
+        limits = limits or NotebookLimits()
+        super().__init__(RemoteFile(server, path, state, limits), path, limits)
         self._away = ""
 
     async def save(self) -> None:
@@ -106,12 +114,16 @@ class RemoteFile:
         server: Not closed by us.
         path: On the server.
         state: Folder for the journal; None for the user's.
+        limits: How large it may be.
     """
 
-    def __init__(self, server: JupyterServer, path: str, state: Path | None = None) -> None:
+    def __init__(
+        self, server: JupyterServer, path: str, state: Path | None = None, limits: NotebookLimits | None = None
+    ) -> None:
         self._server = server
         self._path = PurePosixPath(path.strip("/"))
         self._state = state
+        self._limits = limits or NotebookLimits()
         self._sha256 = False
 
     async def locate(self) -> JournalFile:
@@ -143,8 +155,15 @@ class RemoteFile:
             )
 
     async def exists(self) -> bool:
-        """Whether something is there."""
-        return await self._model(str(self._path), ContentsModel, content=0) is not None
+        """Whether something is there.
+
+        Raises:
+            NotebookTooLarge: It is, and is larger than may be opened.
+        """
+        model = await self._model(str(self._path), ContentsModel, content=0)
+        if model is not None and model.size is not None:
+            self._limits.check_size(str(self._path), model.size)
+        return model is not None
 
     async def stamp(self) -> Stamp:
         """The hash of what is there; its time and size where the server makes no hashes."""
@@ -154,17 +173,24 @@ class RemoteFile:
         """The text, byte for byte.
 
         Raises:
-            DocumentError: It is no text.
+            DocumentError: It is no text, or too large.
         """
+        if not await self.exists():
+            return None, None
         try:
-            model = await self._model(str(self._path), TextModel, content=1, hash=1, type="file", format="text")
+            largest = _HEAD + _ESCAPED * self._limits.size
+            model = await self._model(
+                str(self._path), TextModel, largest=largest, content=1, hash=1, type="file", format="text"
+            )
         except ServerError as error:
             if error.status != 400:
                 raise
             raise DocumentError(f"{self._path} cannot be opened: {error}. It was not changed.") from error
         if model is None:
             return None, None
-        return model.content.encode("utf-8", "surrogatepass"), self._stamped(model)
+        content = model.content.encode("utf-8", "surrogatepass")
+        self._limits.check_size(str(self._path), len(content))
+        return content, self._stamped(model)
 
     async def write(self, content: bytes) -> Stamp:
         """Replace the text; the server does it whole or not at all."""
@@ -188,10 +214,10 @@ class RemoteFile:
         self._sha256 = model.hash_algorithm == "sha256"
         return model.hash or (model.last_modified, model.size)
 
-    async def _model(self, path: str, shape: type[T], **params: str | int) -> T | None:
-        """What the server says of a path; None where nothing is."""
+    async def _model(self, path: str, shape: type[T], *, largest: int | None = None, **params: str | int) -> T | None:
+        """What the server says of a path, in so many bytes; None where nothing is."""
         try:
-            return await self._server.ask(shape, "GET", f"/api/contents/{quoted(path)}", params=params)
+            return await self._server.ask(shape, "GET", f"/api/contents/{quoted(path)}", params=params, largest=largest)
         except ServerRefused:
             raise
         except ServerError as error:

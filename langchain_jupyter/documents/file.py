@@ -8,9 +8,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-from langchain_jupyter.documents.recovery import JournalFile, lock
+from langchain_jupyter.documents.recovery import JournalFile, lock, open_file
 from langchain_jupyter.documents.whole import WholeStore, off_loop
 from langchain_jupyter.errors import DocumentError
+from langchain_jupyter.settings import NotebookLimits
 
 
 class FileStore(WholeStore):
@@ -23,11 +24,15 @@ class FileStore(WholeStore):
     Args:
         path: The file. One that is not there is created by the first save, in a folder that is.
         name: What people and models are told instead of the path.
+        root: A folder that links must not lead out of; None where they may lead anywhere.
+        limits: How large it may be.
     """
 
-    def __init__(self, path: Path, *, name: str = "") -> None:
-        given = Path(name) if name else path
-        super().__init__(LocalFile(path, given), str(given))
+    def __init__(
+        self, path: Path, *, name: str = "", root: Path | None = None, limits: NotebookLimits | None = None
+    ) -> None:
+        given, limits = Path(name) if name else path, limits or NotebookLimits()
+        super().__init__(LocalFile(path, given, root=root, limits=limits), str(given), limits)
 
 
 class LocalFile:
@@ -36,19 +41,25 @@ class LocalFile:
     Args:
         path: As it was given; links are followed.
         given: What people are told.
+        root: A folder that links must not lead out of; None where they may lead anywhere.
+        limits: How large it may be.
     """
 
-    def __init__(self, path: Path, given: Path) -> None:
+    def __init__(
+        self, path: Path, given: Path, *, root: Path | None = None, limits: NotebookLimits | None = None
+    ) -> None:
         self._path = path
         self._given = given
+        self._root = root
+        self._limits = limits or NotebookLimits()
 
     async def locate(self) -> JournalFile:
         """The journal beside it.
 
         Raises:
-            DocumentError: No such folder, or a folder itself.
+            DocumentError: No file can be there, or none that we may open.
         """
-        self._path = await off_loop(_located, self._path, self._given)
+        self._path = await off_loop(_located, self._path, self._given, self._root)
         await off_loop(_remove_leftovers, self._path)
         return JournalFile(self._path)
 
@@ -60,9 +71,9 @@ class LocalFile:
         """What it holds.
 
         Raises:
-            DocumentError: It cannot be read.
+            DocumentError: It cannot be read, is no longer where it was found, or is too large.
         """
-        return await off_loop(_read, self._path)
+        return await off_loop(self._read)
 
     async def write(self, content: bytes) -> tuple[int, ...] | None:
         """Replace it atomically."""
@@ -72,14 +83,36 @@ class LocalFile:
         """Write a copy beside it; returns its path."""
         return str(await off_loop(_write_beside, self._path, text))
 
+    def _read(self) -> tuple[bytes | None, tuple[int, ...] | None]:
+        try:
+            with os.fdopen(open_file(self._path, os.O_RDONLY, follow=self._root is None), "rb") as file:
+                status = os.fstat(file.fileno())
+                self._limits.check_size(str(self._given), status.st_size)
+                content = file.read(self._limits.size + 1)  # it may grow meanwhile, or have no end, as in /proc
+        except FileNotFoundError:
+            return None, None
+        except OSError as error:
+            raise DocumentError(f"{self._given} cannot be read: {error.strerror}.") from error
+        self._limits.check_size(str(self._given), len(content))
+        return content, _of(status)
 
-def _located(file: Path, given: Path) -> Path:
+
+def _located(file: Path, given: Path, root: Path | None) -> Path:
     """Where the file is, links followed.
 
     Raises:
         DocumentError: No file can be there.
     """
-    path = file.resolve()
+    try:
+        path = file.resolve()
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL in it, a link to itself
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DocumentError(f"{given} cannot be the path of a file: {why}. Give another path.") from error
+    if root is not None and not path.is_relative_to(root):
+        raise DocumentError(f"{given} leads out of {root} by a link. Nothing there was read.")
     if path.is_dir():
         raise DocumentError(f"{given} is a folder. Give the path of an .ipynb file in it.")
     if path.exists() and not path.is_file():  # reading a pipe or a device may never end
@@ -89,22 +122,15 @@ def _located(file: Path, given: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> tuple[bytes | None, tuple[int, ...] | None]:
-    try:
-        stamp = _stamp(path)
-        return path.read_bytes(), stamp
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        raise DocumentError(f"{path} cannot be read: {error.strerror}.") from error
-
-
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """What tells one version of a file from the next; None if it is gone."""
     try:
-        status = os.stat(path)
+        return _of(os.stat(path))
     except FileNotFoundError:
         return None
+
+
+def _of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
@@ -137,7 +163,7 @@ def _remove_leftovers(path: Path) -> None:
     for entry in list(os.scandir(path.parent)):
         temporary = entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp")
         if temporary or entry.name == journal:
-            with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+            with contextlib.suppress(OSError), os.fdopen(open_file(Path(entry.path), os.O_RDONLY), "rb") as file:
                 if lock(file.fileno()):
                     os.unlink(entry.path)
 

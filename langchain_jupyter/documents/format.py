@@ -22,6 +22,8 @@ _FOREIGN = re.compile(r"\d{19}|\\u[dD][89a-fA-F]")
 """Where a document may be unable to hold what JSON can: integers beyond 64 bits, lone surrogates."""
 _MEMBERS = ("cells", "metadata", "nbformat", "nbformat_minor")
 _DECODER = json.JSONDecoder()
+_DEPTH = 200
+"""Levels of JSON: pycrdt, in native code, and Python go one call deeper for each."""
 
 
 class NotANotebook(ValueError):
@@ -104,7 +106,9 @@ def parse(text: str) -> NotebookText:
     except json.JSONDecodeError as error:
         raise NotJSON(f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:
-        raise NotANotebook("it is nested too deeply") from error
+        raise NotANotebook(f"it is nested too deeply, in more than {_DEPTH} levels") from error
+    if _is_deep(value):
+        raise NotANotebook(f"it is nested too deeply, in more than {_DEPTH} levels")
     major = value.get("nbformat") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(major, int):
         raise NotANotebook("it is JSON, but not a notebook")
@@ -182,6 +186,17 @@ def _read(text: str, value: dict[str, Any]) -> NotebookText:
     joined, kept = _with_ids([_joined(cell) for cell in cells], raws if complete else [None] * len(cells))
     raw_metadata = spans.get("metadata", "{}") if isinstance(value.get("metadata"), dict) else "{}"
     return NotebookText(joined, kept, metadata, raw_metadata, layout)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether JSON has more levels than can be worked with."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_DEPTH):
+        within = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [inner for several in within for inner in several if isinstance(inner, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _wrong(cell: Mapping[str, Any]) -> str:

@@ -61,13 +61,14 @@ class NotebookDocument:
         self._replaced: dict[str, Mapping[str, Any]] = {}
         self._handles = Handles()
         self._listeners: list[Callable[[], None]] = []
+        self._metadata: dict[str, Any] | None = None
         self._forget_read()
         self._attach(Doc() if ydoc is None else ydoc)
         self._watch()
 
     def continue_in(self, ydoc: Doc[Any]) -> None:
         """Go on in another replica of the notebook. What was changed in the old one alone is not in it."""
-        self._cells.unobserve(self._subscription)
+        self._unwatch()
         self._forget_read()
         self._attach(ydoc)
         self._watch()
@@ -86,7 +87,7 @@ class NotebookDocument:
         if self.version - self._attached < max(_WORN, _WORN_EACH * len(self)):
             return False
         raws, metadata = [self.snapshot(cell_id) for cell_id in self._ids], self.metadata
-        self._cells.unobserve(self._subscription)
+        self._unwatch()
         self._attach(Doc())
         self.load(raws, metadata)
         with self.ydoc.transaction():
@@ -178,9 +179,11 @@ class NotebookDocument:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The metadata of the notebook, as JSON."""
-        ymetadata = self._notebook._ymeta.get("metadata")
-        return {} if ymetadata is None else json.loads(str(ymetadata))
+        """The metadata of the notebook, as JSON: the same object until it changes. Read only."""
+        if self._metadata is None:
+            ymetadata = self._notebook._ymeta.get("metadata")
+            self._metadata = {} if ymetadata is None else json.loads(str(ymetadata))
+        return self._metadata
 
     def handle(self, cell_id: str) -> str:
         """What the cell is called; see `Handles.of`."""
@@ -215,7 +218,8 @@ class NotebookDocument:
             self._notebook._ymeta["nbformat"] = 4
             self._notebook._ymeta["nbformat_minor"] = 5
             self._notebook._ymeta["metadata"] = Map(dict(metadata))
-            self._cells.extend([self._notebook.create_ycell(dict(cell)) for cell in cells])
+            for cell in reversed(cells):  # pycrdt looks for a place from the start: forwards is quadratic
+                self._cells.insert(0, self._notebook.create_ycell(dict(cell)))
 
     def set_notebook_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Replace the metadata of the notebook; not journalled."""
@@ -462,7 +466,16 @@ class NotebookDocument:
         self._attached = self.version
 
     def _watch(self) -> None:
+        self._metadata = None
         self._subscription = self._cells.observe_deep(self._observe)
+        self._meta_subscription = self._notebook._ymeta.observe_deep(self._forget_metadata)
+
+    def _unwatch(self) -> None:
+        self._cells.unobserve(self._subscription)
+        self._notebook._ymeta.unobserve(self._meta_subscription)
+
+    def _forget_metadata(self, events: Sequence[Any]) -> None:
+        self._metadata = None
 
     def _forget_read(self) -> None:
         self._snapshots: dict[str, dict[str, Any]] = {}

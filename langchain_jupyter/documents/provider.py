@@ -156,6 +156,11 @@ class RoomProvider:
         """What the server said when it closed the line."""
         return self._socket.close_reason
 
+    @property
+    def refused(self) -> bool:
+        """Whether we closed the line, over a message that was too large."""
+        return self._socket.refused
+
     async def room_state(self) -> bytes:
         """The state vector of the room, with which the server greets.
 

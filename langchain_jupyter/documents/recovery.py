@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,7 +115,7 @@ class JournalFile:
             The edits, and whether the file is one that we know; if not, somebody else has changed it since.
         """
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fd = open_file(self.path, os.O_RDWR)
         except FileNotFoundError:
             return [], True
         except OSError as error:
@@ -198,7 +200,7 @@ class JournalFile:
     def _claim(self) -> int:
         """The journal in its place, locked; an empty one if there was none."""
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_file(self.path, os.O_RDWR | os.O_CREAT)
             if not lock(fd):
                 os.close(fd)
                 name = self.path.name.removeprefix(".").removesuffix(".journal")
@@ -216,7 +218,7 @@ class JournalFile:
     def _renew(self, base: str | None, lines: Sequence[bytes]) -> None:
         """Put a new journal in the place of the old one, whole or not at all."""
         temporary = self.path.with_name(self.path.name + ".new")
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_file(temporary, os.O_RDWR | os.O_CREAT)
         try:
             lock(fd)
             os.ftruncate(fd, 0)
@@ -242,6 +244,22 @@ def _write_all(fd: int, data: bytes) -> None:
     written = 0
     while written < len(data):
         written += os.write(fd, data[written:])
+
+
+def open_file(path: Path, flags: int, *, follow: bool = False) -> int:
+    """Open what must be a file, in a folder that others may write into: waits for no pipe, follows a link only if told.
+
+    Raises:
+        OSError: It cannot be opened; ELOOP for a link, EINVAL for a pipe or a device.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW), 0o600)
+    except OSError as error:
+        raise (OSError(errno.ELOOP, "it is a link", str(path)) if error.errno == errno.ELOOP else error) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no file but a pipe, a device or a socket", str(path))
+    return fd
 
 
 def lock(fd: int) -> bool:

@@ -29,12 +29,14 @@ from langchain_jupyter.errors import (
     DocumentConflict,
     DocumentError,
     JupyterError,
+    NotebookTooLarge,
     OutOfReach,
     ServerError,
     ServerRefused,
 )
 from langchain_jupyter.servers.answers import RoomSession
 from langchain_jupyter.servers.server import JupyterServer, quoted
+from langchain_jupyter.settings import NotebookLimits
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ _TRIES = 3
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _PUT_BACK = 3  # a program that writes the file again and again is not written against for ever
+_SHARED = 3
+"""Bytes that a room may send at once, for one of the largest notebook: it knows more of it than the file has."""
+_LEAST = 10_000_000
 
 
 class RoomStore:
@@ -69,11 +74,21 @@ class RoomStore:
         server: Has jupyter-collaboration 5. Not closed by us.
         path: Of the notebook on the server; created where it does not exist, in a folder that does.
         collaborator: Whom people see.
+        limits: How large it may be: the file, before we join, and what the room sends.
     """
 
-    def __init__(self, server: JupyterServer, path: str, *, collaborator: Collaborator | None = None) -> None:
+    def __init__(
+        self,
+        server: JupyterServer,
+        path: str,
+        *,
+        collaborator: Collaborator | None = None,
+        limits: NotebookLimits | None = None,
+    ) -> None:
         self._server = server
         self._given = path
+        self._limits = limits or NotebookLimits()
+        self._largest = max(_SHARED * self._limits.size, _LEAST)
         self._collaborator = collaborator or Collaborator()
         self._attendance = Attendance(server, self._collaborator, path)
         self._document: NotebookDocument
@@ -113,7 +128,7 @@ class RoomStore:
         """Join the room.
 
         Raises:
-            DocumentError: Not a notebook, or no such folder.
+            DocumentError: Not a notebook, too large, or no such folder.
             ServerError: The server has no such rooms.
             ServerUnreachable: Nobody answers.
             ServerRefused: The token does not allow it.
@@ -121,12 +136,27 @@ class RoomStore:
         """
         created = await self._create()
         provider = await self._enter()
+        await self._check_cells(provider)
         if created:
             self._take_out_the_empty_cell()
         self._document.listen(self._changed)
         self._document.journal.needed = self._filed.sure
         self._staying = asyncio.create_task(self._stay(provider))
         return self._document
+
+    async def _check_cells(self, provider: RoomProvider) -> None:
+        """Leave again where there are too many.
+
+        Raises:
+            NotebookTooLarge: There are.
+        """
+        assert self._replica is not None
+        try:
+            self._limits.check_cells(self._given, len(self._document))
+        except NotebookTooLarge:
+            await provider.close()
+            self._replica.close()
+            raise
 
     async def save(self) -> None:
         """Have the server write the file now, and see that it did.
@@ -299,7 +329,7 @@ class RoomStore:
     async def _join(self, replica: Replica, session: Mapping[str, str], *, again: bool = False) -> RoomProvider | None:
         """Join the room; None where it no longer has the history of the replica."""
         path = f"/api/collaboration/room/{session['room']}"  # its colons stand as they are, or it is another room
-        socket = await self._server.connect(path, params={"sessionId": session["sessionId"]})
+        socket = await self._server.connect(path, params={"sessionId": session["sessionId"]}, largest=self._largest)
         provider = RoomProvider(socket, replica)
         try:
             async with asyncio.timeout(_SYNCHRONISE):
@@ -319,7 +349,12 @@ class RoomStore:
         return provider
 
     def _told(self, provider: RoomProvider) -> DocumentError | None:
-        """What the server says by the code with which it closes; None where a new try may help."""
+        """Why the line was closed, where a new try does not help; None where it may."""
+        if provider.refused:
+            return NotebookTooLarge(
+                f"The room of {self._given} sends more than {self._largest:,} bytes at once. Nothing of it was "
+                "changed. Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
+            )
         if provider.close_code == 4404:
             return DocumentError(f"There is no notebook {self._path_now()} on {self._server.url} any more.")
         if provider.close_code in (4400, 4500):
@@ -488,7 +523,7 @@ class RoomStore:
 
     async def _create(self) -> bool:
         """Make the notebook where there is none; whether it was made."""
-        file = RemoteFile(self._server, self._given)
+        file = RemoteFile(self._server, self._given, limits=self._limits)
         if await file.exists():
             return False
         await file.check_folder()

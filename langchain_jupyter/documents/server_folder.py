@@ -17,6 +17,7 @@ from langchain_jupyter.models import NotebookFile
 from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.servers.answers import ContentsModel
 from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
+from langchain_jupyter.settings import NotebookLimits
 
 _FOLDERS = 1_000
 _AT_ONCE = 8
@@ -60,13 +61,17 @@ class ServerFolder:
             await self._make(server, inside, {"type": "notebook", "format": "json", "content": _EMPTY})
         return inside
 
-    async def copy(self, path: str, to: str) -> None:
+    async def copy(self, path: str, to: str, limits: NotebookLimits) -> None:
         """Begin a notebook as a copy of another, as that was last saved; nothing if it is there, or the other is not.
 
         Raises:
+            NotebookTooLarge: The other is larger than may be opened.
             NotebookUnavailable: It cannot be made.
         """
-        if await self._model(to) is not None or (model := await self._model(path, content=True)) is None:
+        if await self._model(to) is not None or (found := await self._model(path)) is None:
+            return
+        limits.check_size(path, found.size or 0)
+        if (model := await self._model(path, content=True)) is None:
             return
         server, _ = await self._open()
         await self._make(server, to, {"type": "notebook", "format": "json", "content": model.content})

@@ -16,6 +16,7 @@ from langchain_jupyter.documents import journal, merge
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.recovery import JournalFile
 from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept, OutOfReach
+from langchain_jupyter.settings import NotebookLimits
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ _SAVE_AFTER = 0.5
 _SAVE_SHARE = 10
 _RETRY_AFTER = 5.0
 _HALF_WRITTEN = 1.0
+_CELL = b'"cell_type"'
+"""Stands in each cell; not in a string, where its quotes are escaped."""
 
 
 class Place(Protocol):
@@ -44,7 +47,11 @@ class Place(Protocol):
         """Of the text that is there now; cheap."""
 
     async def read(self) -> tuple[bytes | None, Stamp]:
-        """The text and its stamp; None where there is none yet."""
+        """The text and its stamp; None where there is none yet.
+
+        Raises:
+            NotebookTooLarge: It was not read, or not to its end.
+        """
 
     async def write(self, content: bytes) -> Stamp:
         """Put a text in the place of the old one, whole or not at all; returns its stamp.
@@ -68,11 +75,13 @@ class WholeStore:
     Args:
         place: Where the text is.
         given: What people and models are told of it.
+        limits: How large it may be.
     """
 
-    def __init__(self, place: Place, given: str) -> None:
+    def __init__(self, place: Place, given: str, limits: NotebookLimits) -> None:
         self._place = place
         self._given = given
+        self._limits = limits
         self._document: NotebookDocument
         self._journal: JournalFile
         self._text = ipynb.empty()
@@ -101,7 +110,7 @@ class WholeStore:
         """The notebook, with the edits that a crash has left in the journal.
 
         Raises:
-            DocumentError: Not a notebook, not readable, no such folder.
+            DocumentError: Not a notebook, not readable, no such folder, too large.
         """
         self._journal = await self._place.locate()
         digest: str | None = None
@@ -255,14 +264,23 @@ class WholeStore:
         """As `read_settled`.
 
         Raises:
-            DocumentError: Not a notebook.
+            DocumentError: Not a notebook, or too large.
         """
         try:
-            return await read_settled(self._place.read)
+            found = await read_settled(self._read)
         except ipynb.NotANotebook as error:
             raise DocumentError(
                 f"{self._given} cannot be opened: {error}. It was not changed; mend it, or give another path."
             ) from error
+        if found is not None:
+            self._limits.check_cells(self._given, len(found[0].cells))
+        return found
+
+    async def _read(self) -> tuple[bytes | None, Stamp]:
+        raw, stamp = await self._place.read()
+        if raw is not None:
+            self._limits.check_cells(self._given, raw.count(_CELL))  # what is parsed takes many times the space
+        return raw, stamp
 
     # -- writing ------------------------------------------------------------------------------------------------
 

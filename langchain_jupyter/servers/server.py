@@ -94,6 +94,7 @@ class JupyterServer:
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
         timeout: float | None = None,
+        largest: int | None = None,
     ) -> object:
         """Ask, once. What is read of the answer goes through `ask`.
 
@@ -103,6 +104,7 @@ class JupyterServer:
             json: The body.
             params: The query.
             timeout: Seconds that it may take to answer; None for what everything but the start of a kernel needs.
+            largest: Bytes that the answer may have; None for a gigabyte.
 
         Returns:
             The JSON of the answer; None if it has no body.
@@ -111,7 +113,7 @@ class JupyterServer:
             ServerUnreachable: Nobody answers; nothing was sent.
             ConnectionLost: It was sent, and no whole answer came.
             ServerRefused: 401 or 403.
-            ServerError: Any other status but 2xx, or an answer that is not JSON.
+            ServerError: Any other status but 2xx, or an answer that is not JSON, or too large.
         """
         patience = _TIMEOUT if timeout is None else httpx.Timeout(timeout, connect=_TIMEOUT.connect)
         try:
@@ -119,7 +121,7 @@ class JupyterServer:
                 asyncio.timeout(_LONGEST),
                 self._client.stream(method, f"{self.url}{path}", json=json, params=params, timeout=patience) as answer,
             ):
-                body = await self._body(answer, f"{method} {path}")
+                body = await self._body(answer, f"{method} {path}", min(largest or _LARGEST, _LARGEST))
         except TimeoutError as error:
             raise ConnectionLost(f"{method} {path} at {self.url}: no whole answer in {_LONGEST:.0f} s.") from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -148,13 +150,15 @@ class JupyterServer:
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
         timeout: float | None = None,
+        largest: int | None = None,
     ) -> T:
         """As `request`; what is answered has that shape.
 
         Raises:
             ServerError: It has another.
         """
-        return self.check(shape, await self.request(method, path, json=json, params=params, timeout=timeout), path)
+        answer = await self.request(method, path, json=json, params=params, timeout=timeout, largest=largest)
+        return self.check(shape, answer, path)
 
     async def read(self, shape: type[T], path: str, *, params: Mapping[str, str | int] | None = None) -> T:
         """As `get`; what is answered has that shape.
@@ -283,15 +287,15 @@ class JupyterServer:
         """Give the connections back. WebSockets are their owners' to close."""
         await self._client.aclose()
 
-    async def _body(self, answer: httpx.Response, what: str) -> bytes:
+    async def _body(self, answer: httpx.Response, what: str, largest: int) -> bytes:
         """All of an answer, if it has an end that we can wait for."""
         chunks: list[bytes] = []
         size = 0
         async for chunk in answer.aiter_bytes():
             chunks.append(chunk)
             size += len(chunk)
-            if size > _LARGEST:
-                raise ServerError(f"{self.url} answered {what} with more than {_LARGEST / 1e6:,.0f} MB.")
+            if size > largest:
+                raise ServerError(f"{self.url} answered {what} with more than {largest / 1e6:,.0f} MB.")
         return b"".join(chunks)
 
     async def _lines(self, answer: httpx.Response, path: str) -> AsyncIterator[str]:

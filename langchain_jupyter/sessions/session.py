@@ -23,7 +23,7 @@ from langchain_jupyter.sessions.inspection import inspect
 from langchain_jupyter.sessions.marks import digest, has_died, is_edited, mark_of, past_execution, receipt_of
 from langchain_jupyter.sessions.runner import Runner
 from langchain_jupyter.sessions.sight import Sight, Sights
-from langchain_jupyter.settings import OutputLimits
+from langchain_jupyter.settings import NotebookLimits, OutputLimits
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class NotebookSession:
         shared: Whether other processes may run code in this kernel and write into this document.
         ask: Whether input() may ask; if not, it raises inside the cell at once.
         limits: How much of a run's outputs is kept.
+        notebook_limits: How long a source may be that is written here, or run.
 
     Attributes:
         greeting: What every caller is told at its first call; empty if nothing.
@@ -62,6 +63,7 @@ class NotebookSession:
         ask: bool = False,
         shared: bool = False,
         limits: OutputLimits | None = None,
+        notebook_limits: NotebookLimits | None = None,
     ) -> None:
         self.store = store
         self.kernel = kernel
@@ -72,6 +74,7 @@ class NotebookSession:
         self.document: NotebookDocument
         self.greeting = ""
         self.soft_wait = soft_wait
+        self._sizes = notebook_limits or NotebookLimits()
         self._max_runtime = max_runtime
         self._ask = ask
         self._shared = shared
@@ -210,7 +213,9 @@ class NotebookSession:
 
         Raises:
             NotKept: It cannot be kept; nothing was added.
+            SourceTooLarge: It is longer than a source may be.
         """
+        self._sizes.check_source(source)
         cell_id = self._keyed_id(key)
         if cell_id not in self.document:
             order = self.document.order
@@ -228,11 +233,14 @@ class NotebookSession:
         Raises:
             CellGuarded: A person has marked it as not to be changed.
             CellChanged: Somebody else changed it since this caller saw it.
+            SourceTooLarge: It is longer than a source may be.
         """
         check_change(self.document.cell(cell_id), self.document.handle(cell_id))
         sight = self.sight(caller)
         sight.check(self.document, cell_id)
         old = self.document.source(cell_id)
+        if len(source) > len(old):  # what a person has written may be longer, and can be made shorter
+            self._sizes.check_source(source)
         self.document.set_source(cell_id, source, expect=old)
         cell = self.document.cell(cell_id)
         sight.saw(cell)
@@ -298,7 +306,9 @@ class NotebookSession:
 
         Raises:
             Busy: Another cell runs and nobody waits for it; no cell was added.
+            SourceTooLarge: It is longer than a source may be; no cell was added.
         """
+        self._sizes.check_source(source)
         if (known := self._known(key, self._keyed_id(key))) is not None:
             return await self._outcome(known, timeout)
         await self._take_turn()
@@ -348,7 +358,13 @@ class NotebookSession:
         ask: bool | None = None,
         listener: Listener | None = None,
     ) -> Execution:
-        """Run scratch code: nothing is saved in the notebook, the execution count does not move."""
+        """Run scratch code: nothing is saved in the notebook, the execution count does not move.
+
+        Raises:
+            Busy: A cell runs and nobody waits for it.
+            SourceTooLarge: It is longer than a source may be.
+        """
+        self._sizes.check_source(code)
         run = self.executions.of_key(key)
         if run is None:
             await self._take_turn()
