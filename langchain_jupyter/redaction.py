@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -140,10 +140,18 @@ class Redactor:
     Args:
         secrets: Name -> secret; those of less than six characters are left out.
         formats: Whether what has the form of a secret is one.
+        later: Gives all secrets that there are by now, such as `secrets_of_environment`; `look_again` asks it.
     """
 
-    def __init__(self, secrets: Mapping[str, str] | None = None, *, formats: bool = True) -> None:
+    def __init__(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        formats: bool = True,
+        later: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
         self._formats = formats
+        self._later = later
         self._named: dict[str, str] = {}
         self._numbers: dict[tuple[str, bytes], int] = {}
         self._counts: dict[str, int] = {}
@@ -157,6 +165,12 @@ class Redactor:
                 for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
                     self._named.setdefault(form, _plain(name))
         self._named = dict(sorted(self._named.items(), key=lambda item: -len(item[0])))  # the longest is found first
+
+    def look_again(self) -> None:
+        """Know what has become secret since: `load_dotenv` may have been called after the toolkit was made."""
+        for name, secret in self._later().items() if self._later is not None else ():
+            if secret not in self._named:
+                self.add(name, secret)
 
     def redact(self, text: str) -> str:
         """The text with markers in the place of secrets. What is marked already stays so."""

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -352,6 +352,7 @@ def secrets_of_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if _is_secret(name.upper(), value)}
 
 
+@lru_cache(maxsize=1_024)  # asked at each call of a tool
 def _is_secret(name: str, value: str) -> bool:
     if len(value) < _SECRET or value.isdigit() or (value.isalpha() and len(value) < 2 * _SECRET):
         return False  # "development", a count: such a text stands everywhere

@@ -409,7 +409,7 @@ def _redactor(redact: bool | Redactor, servers: Iterable[ServerSettings | None])
         return redact
     if not redact:
         return NOTHING
-    redactor = Redactor(secrets_of_environment())
+    redactor = Redactor(secrets_of_environment(), later=secrets_of_environment)
     redactor.add("Jupyter token", *(server.token.get_secret_value() for server in servers if server is not None))
     return redactor
 

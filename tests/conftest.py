@@ -64,11 +64,13 @@ def planted_secrets() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_planted_secret_gets_out() -> Iterator[None]:
-    """A test fails if something that it has made told a planted secret."""
+def no_planted_secret_gets_out(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test fails if something that it has made told a planted secret, or wrote one into its folder."""
     LEAKS.found.clear()
     yield
-    assert not LEAKS.found
+    folder = request.node.funcargs.get("tmp_path") if hasattr(request.node, "funcargs") else None
+    written = [] if folder is None else [str(path) for path in planted.leaking_files(folder)]
+    assert not [*LEAKS.found, *written]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

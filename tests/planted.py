@@ -16,7 +16,10 @@ MARK = "planted-5d0c7a"
 VARIABLE = "PLANTED_API_TOKEN"
 
 # What we write: notebooks, their journals and copies, checkpoints, traces, pages. Jupyter's own files have its token.
-_OURS = frozenset({".ipynb", ".journal", ".sqlite", ".db", ".jsonl", ".md", ".html", ".txt", ".begin"})
+_OURS = frozenset(
+    {".ipynb", ".journal", ".new", ".tmp", ".begin", ".sqlite", ".sqlite-wal", ".db", ".db-wal"}
+    | {".jsonl", ".md", ".html", ".txt", ".log"}
+)
 _LARGEST = 100_000_000
 
 

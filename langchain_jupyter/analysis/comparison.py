@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import itertools
 import math
 import re
 from typing import TYPE_CHECKING
 
+from langchain_jupyter.differences import TooDifferent, opcodes
 from langchain_jupyter.rendering import images
 from langchain_jupyter.rendering.fences import one_line, printable
 from langchain_jupyter.rendering.mime import choose
@@ -46,7 +46,6 @@ _PIXEL = 24
 _FIGURE = 0.001
 _COMPARED = 200_000
 _CLIP = 60
-_PAIRS = 250_000
 
 
 def differences(before: Sequence[Output], after: Sequence[Output]) -> str:
@@ -115,13 +114,14 @@ def _text(old: str, new: str, what: str) -> str:
 
 def _changed(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
     """Lines that are not the same, numbers taken by their value."""
-    if len(old) * len(new) > _PAIRS:  # too many to align: line by line
+    try:
+        steps = opcodes(old, new)
+    except TooDifferent:  # line by line
         pairs = [(x, y) for x, y in itertools.zip_longest(old, new, fillvalue="") if not _same(x, y)]
         return [x for x, _ in pairs], [y for _, y in pairs]
     removed: list[str] = []
     added: list[str] = []
-    matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
-    for tag, a, b, c, d in matcher.get_opcodes():
+    for tag, a, b, c, d in steps:
         if tag == "equal":
             continue
         gone, come = list(old[a:b]), list(new[c:d])

@@ -26,6 +26,8 @@ METADATA_KEY = "langchain_jupyter"
 _WORN = 2_000
 _WORN_EACH = 5
 _VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_TYPES: tuple[CellType, ...] = ("code", "markdown", "raw")
 
 
 class NotebookDocument:
@@ -186,8 +188,8 @@ class NotebookDocument:
         return self._metadata
 
     def handle(self, cell_id: str) -> str:
-        """What the cell is called; see `Handles.of`."""
-        return self._names.of(cell_id)
+        """What the cell is called; see `Handles.of`. Whatever a room has for an id, it is one word."""
+        return _NO_ID.sub("_", self._names.of(cell_id))
 
     def matching(self, prefix: str) -> list[str]:
         """Ids with that prefix, among `known_ids`."""
@@ -597,12 +599,13 @@ class NotebookDocument:
 
 
 def _cell(cell_id: str, raw: Mapping[str, Any]) -> Cell:
-    count = raw.get("execution_count")
+    """What others have for a type or a count, and nbformat has not, is none: both stand in lines of our own."""
+    count, kind = raw.get("execution_count"), raw.get("cell_type")
     return Cell(
         id=cell_id,
-        cell_type=raw["cell_type"],
+        cell_type=kind if kind in _TYPES else "raw",
         source=raw["source"],
-        execution_count=None if count is None else int(count),
+        execution_count=int(count) if isinstance(count, (int, float)) else None,
         outputs=raw.get("outputs") or (),
         metadata=raw.get("metadata") or {},
         running=raw.get("execution_state") == "running",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from difflib import Match
 from typing import NamedTuple, TypeAlias
+
+from langchain_jupyter.differences import Matcher, TooDifferent, opcodes
 
 _Block: TypeAlias = tuple[int, int, str]
 
@@ -14,7 +17,7 @@ _BRACKETS = {"(": ")", "[": "]", "{": "}", "<": ">"}
 _WORD = re.compile(r"\w+|\W")
 _SLIDE = 1_000
 _CHARACTERWISE = 4_000
-"""Above this many characters a changed block is compared by lines: difflib is quadratic."""
+"""Above this many characters a changed block is compared by lines; by nothing, where lines take too long, too."""
 
 
 class TextEdit(NamedTuple):
@@ -36,9 +39,20 @@ def common(one: str, other: str) -> Iterator[tuple[int, int]]:
     """Where the characters that both texts share stand in each, word by word."""
     a, b = (_WORD.findall(text) for text in (one, other))
     starts, others = ([0, *itertools.accumulate(map(len, words))] for words in (a, b))
-    for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+    for block in _shared(a, b):
         first, second = starts[block.a], others[block.b]
         yield from ((first + n, second + n) for n in range(starts[block.a + block.size] - first))
+
+
+def _shared(a: Sequence[str], b: Sequence[str]) -> Sequence[Match]:
+    """Where two texts have the same words; their beginning and their end, where more takes too long to find out."""
+    try:
+        return Matcher(a, b).get_matching_blocks()
+    except TooDifferent:
+        first = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        rest = zip(reversed(a[first:]), reversed(b[first:]), strict=False)
+        last = next((at for at, (x, y) in enumerate(rest) if x != y), min(len(a), len(b)) - first)
+        return [Match(0, 0, first), Match(len(a) - last, len(b) - last, last)]
 
 
 def merged(base: str, ours: str, theirs: str, *, ours_first: bool = True) -> str | None:
@@ -173,15 +187,18 @@ def _blocks(old: str, new: str) -> Iterator[_Block]:
 def _differences(old: str, new: str) -> Iterator[_Block]:
     if not old and not new:
         return
-    characterwise = len(old) + len(new) <= _CHARACTERWISE
-    a, b = (list(old), list(new)) if characterwise else (old.splitlines(True), new.splitlines(True))
-    offsets = [0]
-    for piece in a:
-        offsets.append(offsets[-1] + len(piece))
-    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag != "equal":
-            yield offsets[i1], offsets[i2], "".join(b[j1:j2])
+    for characterwise in (True, False):
+        if characterwise and len(old) + len(new) > _CHARACTERWISE:
+            continue
+        a, b = (list(old), list(new)) if characterwise else (old.splitlines(True), new.splitlines(True))
+        with contextlib.suppress(TooDifferent):
+            steps = opcodes(a, b)
+            offsets = [0, *itertools.accumulate(map(len, a))]
+            for tag, i1, i2, j1, j2 in steps:
+                if tag != "equal":
+                    yield offsets[i1], offsets[i2], "".join(b[j1:j2])
+            return
+    yield 0, len(old), new
 
 
 def _slid(old: str, block: _Block, left: int, right: int) -> _Block:

@@ -19,6 +19,7 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp")
 _TEXTS = ("text/llm+plain", "text/markdown", "text/latex", "text/plain")
 _REPR = re.compile(r"<[A-Za-z_][^\n]*>\s*")
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MIME = re.compile(r"[\w.+-]{1,60}/[\w.+;=-]{1,60}", re.ASCII)
 _HTML = 200_000
 
 
@@ -97,7 +98,8 @@ def html_text(full: str) -> str:
 def _other(mime: str, value: Any) -> Other:
     text = _json(value) if not isinstance(value, (str, list)) else _joined(value)
     readable = mime.startswith("text/") or mime.endswith(("json", "xml"))
-    return Other(mime, printable(text) if readable else "", len(text))
+    known = mime if _MIME.fullmatch(mime) else "an unknown type"  # it stands in lines of our own: no words, then
+    return Other(known, printable(text) if readable else "", len(text))
 
 
 def _json(value: Any) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, TypeAlias
 
+from langchain_jupyter.differences import TooDifferent, unified
 from langchain_jupyter.guards import guards_of
 from langchain_jupyter.rendering.fences import fenced, one_line, printable
 from langchain_jupyter.rendering.render import Rendered, content_of
@@ -60,9 +60,13 @@ def render_diff(old: str, new: str, *, budget: int = _DIFF) -> str:
     before, after = printable(old).split("\n"), printable(new).split("\n")
     if before == after:
         return "[nothing changed that can be seen]" if old != new else "[nothing changed]"
+    became = f"[{len(before):,} lines became {len(after):,}]"
     if len(before) * len(after) > _COMPARED:
-        return f"[{len(before):,} lines became {len(after):,}]"
-    lines = list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
+        return became
+    try:
+        lines = list(unified(before, after, context=1))
+    except TooDifferent:
+        return became
     shown = fenced("\n".join(lines), "diff", budget, str, fold=False)
     return shown[0] if shown else f"[{len(lines):,} lines of difference]"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
@@ -12,6 +11,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, MarkdownLexer, PythonLexer
 
+from langchain_jupyter.differences import TooDifferent, unified
 from langchain_jupyter.models import Cell, Output
 from langchain_jupyter.rendering.fences import printable
 from langchain_jupyter.rendering.mime import choose
@@ -142,7 +142,10 @@ class _Writer:
 
     def _diff(self, before: str, after: str) -> str:
         old, new = (self._clean(printable(text)).splitlines() for text in (before, after))
-        lines = list(difflib.unified_diff(old, new, n=2, lineterm=""))[2:]
+        try:
+            lines = list(unified(old, new, context=2))
+        except TooDifferent:
+            lines = [*(f"-{line}" for line in old), *(f"+{line}" for line in new)]
         return _coloured("\n".join(lines), DiffLexer()) if lines else ""
 
     def _output(self, output: Output) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from langchain_jupyter.differences import TooDifferent, unified
 from langchain_jupyter.errors import CellChanged, NotApproved
 from langchain_jupyter.guards import guards_of
 from langchain_jupyter.human import APPROVED, EditDecision, Human, Person, RejectDecision
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from langchain_jupyter.tools.base import JupyterTool
     from langchain_jupyter.tools.call import Call
 
-_COMPARED = 1_000_000
 _HIDING = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -159,7 +158,8 @@ def block(source: str, language: str) -> str:
 def difference(old: str, new: str, language: str) -> str:
     """What an edit changes, as a Markdown code block; never cut, for it is what a person approves."""
     before, after = old.split("\n"), new.split("\n")
-    if len(before) * len(after) > _COMPARED:
+    try:
+        lines = list(unified(before, after, context=3))
+    except TooDifferent:
         return f"The whole new source:\n{block(new, language)}"
-    lines = list(difflib.unified_diff(before, after, lineterm=""))[2:]
     return block("\n".join(lines), "diff") if lines else "It stands so already."

@@ -166,6 +166,7 @@ class JupyterTool(BaseTool):
         return self._host.bridge.run(lambda: self._described(tool_call, runtime))
 
     async def _described(self, tool_call: Mapping[str, Any], runtime: Any) -> str:
+        self._host.redactor.look_again()
         token = CURRENT.set(self._host.redactor)
         try:
             return self._host.redactor.redact(await self._description(tool_call, runtime))
@@ -225,6 +226,7 @@ class JupyterTool(BaseTool):
     async def _answered(self, runtime: Any, tool_call_id: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
         """What is told of a call: without secrets, however it came about."""
         redactor = self._host.redactor
+        redactor.look_again()
         token = CURRENT.set(redactor)
         state, names = getattr(runtime, "state", None), jupyter_tools(runtime)
         try:

@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Lowest first. A module may import from its own row and from the rows before it.
 LAYERS = [
     {"errors", "models", "guards"},
-    {"settings", "redaction", "tokens", "outputs", "streams", "widgets", "rendering", "analysis"},
+    {"settings", "redaction", "tokens", "outputs", "streams", "differences", "widgets", "rendering", "analysis"},
     {"servers"},
     {"documents", "kernels"},
     {"sessions"},

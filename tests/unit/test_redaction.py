@@ -6,16 +6,20 @@ import asyncio
 import json
 import logging
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_jupyter.backends import Backend, LocalDocuments
 from langchain_jupyter.outputs import OutputChange, Outputs
 from langchain_jupyter.redaction import CURRENT, NOTHING, RedactingFilter, Redactor, kinds_of
 from langchain_jupyter.rendering.fences import one_line, printable
 from langchain_jupyter.sessions.executions import Run
 from langchain_jupyter.settings import secrets_of_environment
+from langchain_jupyter.testing import ScriptedKernels
+from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools.events import output_event
 
 TOKEN = "plum-7731/tree+river"
@@ -294,6 +298,33 @@ def test_environment_variables_that_are_named_like_secrets(
     monkeypatch.setenv(name, value)
 
     assert (name in secrets_of_environment()) is secret
+
+
+def test_a_secret_that_comes_into_the_environment_later_is_known_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redactor = Redactor(secrets_of_environment(), later=secrets_of_environment)
+    monkeypatch.setenv("LATE_API_KEY", "plum-7731-tree-river")
+    before = redactor.redact("plum-7731-tree-river")
+
+    redactor.look_again()
+    monkeypatch.delenv("LATE_API_KEY")
+    redactor.look_again()
+
+    assert before == "plum-7731-tree-river"
+    assert redactor.redact("plum-7731-tree-river") == "[redacted: LATE_API_KEY]"  # also after it has gone
+
+
+async def test_each_call_of_a_tool_looks_for_new_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    backend = Backend(LocalDocuments(tmp_path / "a.ipynb"), ScriptedKernels())
+    async with JupyterToolkit(backend=backend, tools=["append_markdown_cell", "read_cell"]) as toolkit:
+        append, read = toolkit.get_tools()
+        await append.ainvoke({"source": "It is plum-7731-tree-river."})
+        monkeypatch.setenv("LATE_API_KEY", "plum-7731-tree-river")
+
+        told = await read.ainvoke({"cell": "0"})
+
+    assert "It is [redacted: LATE_API_KEY]." in str(told)
 
 
 def _run() -> Run:
