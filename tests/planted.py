@@ -7,6 +7,7 @@ own: what a cell prints stands in the notebook, and may.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Any
 MARK = "planted-5d0c7a"
 VARIABLE = "PLANTED_API_TOKEN"
 
-# What we write: notebooks, their journals and copies, checkpoints, traces, pages. Jupyter's own files have its token.
+# What we write: notebooks, their journals and copies, checkpoints, traces, pages, logs. Jupyter's own files have its
+# token, its logs too.
 _OURS = frozenset(
     {".ipynb", ".journal", ".new", ".tmp", ".begin", ".sqlite", ".sqlite-wal", ".db", ".db-wal"}
     | {".jsonl", ".md", ".html", ".txt", ".log"}
 )
+_JUPYTER = frozenset({"server.log", "gateway.log", "hub.log"})
 _LARGEST = 100_000_000
 
 
@@ -48,6 +51,7 @@ class Leaks(logging.Handler):
 def leaking_files(folder: Path) -> Iterator[Path]:
     """The files of ours that have a planted secret in them."""
     for path in folder.rglob("*"):
-        ours = path.suffix in _OURS and path.is_file() and not path.is_symlink()
-        if ours and path.stat().st_size < _LARGEST and MARK.encode() in path.read_bytes():
-            yield path
+        ours = path.suffix in _OURS and path.name not in _JUPYTER and path.is_file() and not path.is_symlink()
+        with contextlib.suppress(FileNotFoundError):  # a server of others may still be at work
+            if ours and path.stat().st_size < _LARGEST and MARK.encode() in path.read_bytes():
+                yield path

@@ -20,7 +20,7 @@ SUFFIX = ".ipynb"
 SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 _ENTRIES = 100_000
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_FORBIDDEN = re.compile(r'[<>:"|?*]|[. ]$')
+_FORBIDDEN = re.compile(r'[<>:"|?*]|[. ]$|[\uff0f\uff3c\u2215\u2044\uff1a\uff0e\u2024\u2025]')  # as / \ : . look, too
 _RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)")
 
 
@@ -125,7 +125,7 @@ class Folder:
         try:
             target = (self._root / parts).resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise NotebookNotFound(f"'{one_line(path)}' is not a path.") from error
+            raise NotebookNotFound(f"'{one_line(ascii(path)[1:-1])}' is not a path.") from error
         if not target.is_relative_to(self._root):
             raise OutsideRoot(f"'{one_line(path)}' is not below {self.root}.")
         return target

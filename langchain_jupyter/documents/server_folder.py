@@ -153,5 +153,11 @@ def _inside(path: str) -> str:
 
     Raises:
         OutsideRoot: It would leave the root.
+        NotebookNotFound: It is no text that can stand in an address.
     """
-    return str(relative(path, "the root"))
+    inside = str(relative(path, "the root"))
+    try:
+        quoted(inside)
+    except UnicodeEncodeError as error:
+        raise NotebookNotFound(f"'{one_line(ascii(path)[1:-1])}' is not a path.") from error
+    return inside

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
+import httpx
 import pytest
 
+from langchain_jupyter.documents import server_folder
 from langchain_jupyter.documents.directory import Folder, relative
 from langchain_jupyter.documents.file import FileStore
-from langchain_jupyter.errors import DocumentError, NotebookNotFound, NotebookUnavailable, OutsideRoot, ToolError
+from langchain_jupyter.errors import (
+    DocumentError,
+    NotebookNotFound,
+    NotebookUnavailable,
+    NotKept,
+    OutsideRoot,
+    ToolError,
+)
+from langchain_jupyter.servers.server import quoted
 
 OUTSIDE = [
     "../secret.ipynb",
@@ -39,7 +52,14 @@ NO_NAMES = [
     "sub /a.ipynb",
     "ab:c.ipynb",
     "a?.ipynb",
+    "a.ipynb:stream.ipynb",
+    "\uff0e\uff0e\uff0fa.ipynb",
+    "sub\u2215a.ipynb",
+    "C\uff1a\uff3ca.ipynb",
+    "a" * 300 + ".ipynb",
+    "a\ud800.ipynb",
 ]
+ENCODED = ["%2e%2e/secret.ipynb", "%252e%252e%252fsecret.ipynb", "a%00.ipynb", "a#b.ipynb", "a?b.ipynb", "a;b/c.ipynb"]
 
 
 @pytest.fixture
@@ -110,3 +130,68 @@ async def test_names_of_all_languages_are_found_as_they_are(folder: Folder, name
 
     assert await folder.locate(made) == f"a/{name}"
     assert [file.path for file in await folder.notebooks()] == [f"a/{name}"]
+
+
+@pytest.mark.parametrize("path", ENCODED)
+def test_what_is_encoded_in_a_path_is_a_name_to_a_server_however_often(path: str) -> None:
+    inside = server_folder._inside(path)
+
+    address = httpx.URL(f"http://server/api/contents/{quoted(inside)}").raw_path.decode()
+
+    assert unquote(address) == f"/api/contents/{path}"  # a server decodes it once
+    assert "?" not in address
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, "a\ud800.ipynb"])
+def test_a_path_that_leads_out_is_not_asked_of_a_server(path: str) -> None:
+    with pytest.raises(ToolError):
+        server_folder._inside(path)
+
+
+@pytest.mark.parametrize("path", ["a" * 300 + ".ipynb", "a\0.ipynb", "/proc/self/mem", "/dev/zero", "/dev/null/a"])
+async def test_a_path_where_no_notebook_can_be_is_told(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DocumentError):
+        await FileStore(tmp_path / path).open()
+
+
+@pytest.mark.parametrize("name", [".a.ipynb.journal", ".a.ipynb.journal.new", ".a.ipynb.x.tmp"])
+async def test_a_pipe_beside_a_notebook_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+
+    async with asyncio.timeout(60):
+        with contextlib.suppress(NotKept):
+            store = FileStore(tmp_path / "a.ipynb")
+            document = await store.open()
+            document.insert(document.new_cell("code", "1"))
+            await store.close()
+
+    assert (tmp_path / "a.ipynb").exists() == (not name.endswith(".journal"))
+
+
+@pytest.mark.parametrize("name", [".a.ipynb.journal", ".a.ipynb.journal.new"])
+async def test_a_link_beside_a_notebook_is_not_written_through(tmp_path: Path, name: str) -> None:
+    store = FileStore(tmp_path / "a.ipynb")
+    document = await store.open()
+    (tmp_path / "other").write_text("theirs")
+    (tmp_path / name).symlink_to(tmp_path / "other")
+
+    with contextlib.suppress(NotKept):
+        document.insert(document.new_cell("code", "1"))
+    await store.close()
+
+    assert (tmp_path / "other").read_text() == "theirs"
+
+
+async def test_a_link_that_takes_the_place_of_a_notebook_leads_nowhere(folder: Folder, tmp_path: Path) -> None:
+    made = folder.file(await folder.create("a.ipynb"))
+    store = FileStore(made, name="a.ipynb", root=tmp_path / "root")
+    await store.open()
+
+    made.unlink()
+    made.symlink_to(tmp_path / "secret.ipynb")
+    with pytest.raises(DocumentError, match="it is a link"):
+        await store.refresh()
+    with pytest.raises(DocumentError, match=r"leads out of"):
+        await FileStore(made, name="a.ipynb", root=tmp_path / "root").open()
+
+    assert (tmp_path / "secret.ipynb").read_text() == "{}"

@@ -103,7 +103,7 @@ def outputs(text: str) -> list[dict[str, Any]]:
         {"output_type": "display_data", "data": {f"image/{text}": text, f"text/{text}": text}, "metadata": {}},
         {
             "output_type": "display_data",
-            "data": {"image/png": "AAAA", "application/json": {text: [text]}},
+            "data": {"image/png": "AAAA", "x/json": {text: [text]}},
             "metadata": {},
         },
         {"output_type": text, "data": {"text/plain": text}, "metadata": {}},
