@@ -102,9 +102,8 @@ def session(folder: Path, tests: str, *options: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "xdist"])
-def test_each_test_that_leaks_is_named(apart: Path, options: tuple[str, ...]) -> None:
-    done = session(apart, TESTS, *options)
+def test_each_test_that_leaks_is_named_by_the_processes_of_xdist(apart: Path) -> None:
+    done = session(apart, TESTS, "-n", "2")
 
     named = set(re.findall(r"^(?:ERROR|FAILED) test_inner\.py::(\S+)", done.stdout, re.MULTILINE))
     assert (named, done.returncode) == (LEAKING, 1), done.stdout + done.stderr
@@ -113,7 +112,7 @@ def test_each_test_that_leaks_is_named(apart: Path, options: tuple[str, ...]) ->
                              "trace.jsonl"]  # fmt: skip
 
 
-def test_what_is_written_after_the_last_test_fails_the_run_and_is_named(apart: Path) -> None:
+def test_what_is_written_after_the_last_test_fails_a_run_of_one_process_and_is_named(apart: Path) -> None:
     done = session(apart, BETWEEN)
 
     assert "1 passed" in done.stdout, done.stdout + done.stderr
