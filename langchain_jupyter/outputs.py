@@ -5,6 +5,7 @@ Source: https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ PER_RUN = 10_000_000
 OUTPUTS_PER_RUN = 2_000
 
 _NUMBER = 8
+_JSON = re.compile(r"application/(.*\+)?json")  # of these types nbformat allows any value
 _PIECE = 1_000_000
 _END_SHARE = 8
 _END = 100_000
@@ -303,7 +305,7 @@ class Outputs:
     def _update(self, content: Mapping[str, Any]) -> bool:
         bundles = self._displays.get(display_of(content) or "", ())
         for bundle in bundles:
-            changed = bundle.output | clean({"data": content["data"], "metadata": content.get("metadata", {})})
+            changed = bundle.output | clean(_bundle(content))
             size = size_of(changed)
             if size > bundle.size and self.size + size - bundle.size > self._limits[0]:
                 self._updates_lost += 1
@@ -439,14 +441,24 @@ def _check(msg_type: str, content: Mapping[str, Any]) -> None:
             named = isinstance(content.get("ename"), str) and isinstance(content.get("evalue"), str)
             right = named and isinstance(traceback, list) and all(isinstance(line, str) for line in traceback)
         case _:
-            right = isinstance(content.get("data"), Mapping) and isinstance(content.get("metadata", {}), Mapping)
+            data = content.get("data")
+            right = isinstance(data, Mapping) and isinstance(content.get("metadata", {}), Mapping)
+            right = right and (not data or any(_shows(*each) for each in data.items()))
             right = right and (count is None or (isinstance(count, int) and not isinstance(count, bool)))
     if not right:
         raise ValueError(f"no {msg_type} can be made of {str(content)[:200]}")
 
 
+def _shows(mime: str, value: Any) -> bool:
+    """Whether nbformat allows that value: of types that are no JSON, text only."""
+    text = isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
+    return text or _JSON.fullmatch(mime) is not None
+
+
 def _bundle(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"data": content["data"], "metadata": content.get("metadata", {})}
+    """What the message shows, without representations that no notebook may hold."""
+    data = {mime: value for mime, value in content["data"].items() if _shows(mime, value)}
+    return {"data": data, "metadata": content.get("metadata", {})}
 
 
 _BUILD: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

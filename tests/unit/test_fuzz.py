@@ -12,7 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 import nbformat
-from hypothesis import example, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jupyter_client.session import Session
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -26,6 +27,7 @@ from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import Sight
 from langchain_jupyter.settings import Environment, OutputLimits, ServerSettings
+from tests.found import CELLS, MESSAGES, Sent
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(
@@ -47,7 +49,6 @@ VALID: dict[str, dict[str, Any]] = {
     "execute_reply": {"status": "ok", "execution_count": 1},
     "shutdown_reply": {"restart": True},
 }
-WIDGET = "application/vnd.jupyter.widget-view+json"
 KINDS = st.sampled_from(sorted(VALID)) | st.text(max_size=10)
 
 
@@ -61,8 +62,7 @@ def contents(draw: st.DrawFn, kind: str) -> Any:
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> tuple[str, str, Any, str, str]:
-    """Channel, type, content, whose answer it is, and what befalls its frames."""
+def messages(draw: st.DrawFn) -> Sent:
     kind = draw(KINDS)
     return (
         draw(st.sampled_from(["iopub", "iopub", "shell", "stdin", "control"])),
@@ -120,7 +120,7 @@ class Played(LocalKernel):
         self._fail_waiting("the kernel was stopped.")
 
 
-async def run_with(sent: list[tuple[str, str, Any, str, str]]) -> Any:
+async def run_with(sent: list[Sent]) -> Any:
     kernel = Played()
     session = NotebookSession(MemoryStore(), kernel)
     await session.open()
@@ -176,16 +176,16 @@ def run(work: Awaitable[Any]) -> Any:
 
 @settings(max_examples=40)
 @given(st.lists(messages(), max_size=8))
-@example([("iopub", "stream", {"name": "stdout"}, "ours", "whole")])
-@example([("iopub", "stream", None, "ours", "whole")])
-@example([("iopub", "status", {}, "ours", "whole")])
-@example([("shell", "execute_reply", {}, "ours", "whole")])
-@example([("iopub", "stream", {"name": "stdout", "text": "x"}, "ours", "changed")])
-@example([("iopub", "display_data", {"data": {WIDGET: 5}, "metadata": {}}, "ours", "whole")])
-@example([("iopub", "display_data", {"data": {WIDGET: {"model_id": [5]}}, "metadata": {}}, "ours", "whole")])
-@example([("iopub", "comm_open", {"comm_id": 5, "data": None}, "ours", "whole")])
-@example([("iopub", "display_data", {"data": "no bundle", "metadata": {}}, "ours", "whole")])
-def test_a_run_ends_whatever_the_kernel_sends(sent: list[tuple[str, str, Any, str, str]]) -> None:
+def test_a_run_ends_whatever_the_kernel_sends(sent: list[Sent]) -> None:
+    check_run(sent)
+
+
+@pytest.mark.parametrize("sent", MESSAGES.values(), ids=MESSAGES)
+def test_a_run_ends_with_what_was_found(sent: list[Sent]) -> None:
+    check_run(sent)
+
+
+def check_run(sent: list[Sent]) -> None:
     execution = run(run_with(sent))
 
     assert execution.finished
@@ -238,13 +238,7 @@ async def edited(path: Path) -> None:
     await store.close()
 
 
-@given(st.sampled_from(PATHS), JSON, st.booleans(), st.integers(0, 400))
-def test_a_notebook_that_is_corrupted_is_edited_or_refused_and_left(
-    path: tuple[Any, ...], value: Any, remove: bool, end: int
-) -> None:
-    text = corrupted(path, value, remove=remove)
-    if end < 40:  # torn off
-        text = text[: len(text) * end // 40]
+def check_file(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "a.ipynb"
         file.write_text(text, encoding="utf-8")
@@ -255,6 +249,21 @@ def test_a_notebook_that_is_corrupted_is_edited_or_refused_and_left(
             assert file.read_text(encoding="utf-8") == text
         else:
             assert any(cell.get("id") == "new1" for cell in json.loads(file.read_text(encoding="utf-8"))["cells"])
+
+
+@given(st.sampled_from(PATHS), JSON, st.booleans(), st.integers(0, 400))
+def test_a_notebook_that_is_corrupted_is_edited_or_refused_and_left(
+    path: tuple[Any, ...], value: Any, remove: bool, end: int
+) -> None:
+    text = corrupted(path, value, remove=remove)
+    if end < 40:  # torn off
+        text = text[: len(text) * end // 40]
+    check_file(text)
+
+
+@pytest.mark.parametrize("wrong", CELLS.values(), ids=CELLS)
+def test_a_notebook_with_what_was_found_is_edited_or_refused_and_left(wrong: dict[str, Any]) -> None:
+    check_file(corrupted(("cells", 0), {**NOTEBOOK["cells"][0], **wrong}, remove=False))
 
 
 # -- handles and settings ---------------------------------------------------------------------------------------------
