@@ -112,7 +112,7 @@ class NotebookDocument:
         return self._names.known
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._ids) if "_ids" in vars(self) else len(self._cells)  # to read all ids takes a while
 
     def __contains__(self, cell_id: object) -> bool:
         if self._members[0] != self.order:
