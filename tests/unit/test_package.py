@@ -5,7 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -199,12 +199,30 @@ def test_constraints_name_all_that_is_declared() -> None:
     assert not {*_declared(PROJECT["dependencies"]), *_declared(PROJECT["optional-dependencies"]["servers"])} - known
 
 
-def test_contributing_gives_a_reason_for_each_dependency_of_the_core() -> None:
-    table = (ROOT / "CONTRIBUTING.md").read_text().split("## What we depend on")[1].split("\n\n")[2]
+def _reasons() -> dict[str, str]:
+    """The licence of each package in the tables of what we depend on."""
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## What we depend on")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `([\w-]+)` \| [^|]*\w[^|]* \| ([^|]+) \| 20\d\d-\d\d \|$", section, re.MULTILINE))
 
-    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([\w-]+)`", row.split("|")[1])}
 
-    assert named == _declared(PROJECT["dependencies"])
+def test_contributing_gives_a_reason_for_each_dependency() -> None:
+    extras = set().union(*map(_declared, PROJECT["optional-dependencies"].values())) - {"langchain-jupyter"}
+
+    assert _reasons().keys() == _declared(PROJECT["dependencies"]) | extras
+
+
+def test_contributing_gives_the_licences_that_packages_give_themselves() -> None:
+    others = _declared(PROJECT["optional-dependencies"]["servers"])  # not installed here
+
+    untrue = []
+    for name in _reasons().keys() - others:
+        about = metadata(name)
+        classes = [each for each in about.get_all("Classifier", []) if each.startswith("License")]
+        said = " ".join([about.get("License-Expression", ""), about.get("License", ""), *classes])
+        if _reasons()[name].split("-")[0].split()[0] not in re.findall(r"\w+", said):
+            untrue.append(f"{name}, {said}")
+
+    assert not untrue
 
 
 def test_the_version_is_that_of_the_project() -> None:
