@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# The first of these that runs and is new enough makes the environment; `make PYTHON=...` goes before them.
-PYTHONS := $(PYTHON) python3.13 python3.12 python3.11 python3
+# The first of these that runs and is new enough makes the environment; with `make PYTHON=...` that one does, or none.
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 
 # Without pip's warnings; an error is always shown.
 PIP_INSTALL := -m pip --disable-pip-version-check -q -q install
@@ -35,7 +35,7 @@ LOWEST_TESTS := tests/unit $(addprefix tests/integration/test_,$(addsuffix .py,m
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-lowest audit constraints-lowest test-more test-all check format docs bench test-wheel constraints clean
+.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-lowest audit constraints-lowest test-more test-all check format docs bench test-wheel constraints clean same-python
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -67,9 +67,12 @@ test-more: check build/chromium/.ready $(MCP2)/.ready $(MCP_TOOLS)/.ready build/
 test-lowest: $(LOWEST)/.ready ## Run what stands on our dependencies with the lowest versions that pyproject.toml allows
 	@$(LOWEST)/bin/python -m pytest $(PARALLEL) -m "not browser and not servers" $(LOWEST_TESTS)
 
-$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt | $(READY)
-	@echo "Making $(LOWEST), with the lowest versions that are allowed ..."
-	@mkdir -p build && $(BIN)/python -m venv --clear $(LOWEST)
+# With the Python that constraints-lowest.txt is for: the oldest pandas and scikit-learn have no wheels for newer ones.
+$(LOWEST)/.ready: PYTHONS := $(or $(PYTHON),python3.11)
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	@$(find_python); \
+	echo "Making $(LOWEST) with $$("$$python" --version) and the lowest versions that are allowed (minutes, once) ..."; \
+	mkdir -p build && "$$python" -m venv --clear $(LOWEST)
 	@$(LOWEST)/bin/python $(PIP_INSTALL) -c constraints-lowest.txt -e '.[test,review]'
 	@touch $@
 
@@ -160,11 +163,18 @@ constraints-lowest: build/uv/.ready ## Renew constraints-lowest.txt with the low
 	@mv build/constraints-lowest.txt constraints-lowest.txt
 	@echo "constraints-lowest.txt is new: $$(grep -c == constraints-lowest.txt) packages."
 
+PIP_AUDIT = build/uv/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip $(AUDIT)
+
+# pycrypto 2.6.1 was never mended: where nothing is told of it, silence about the others says nothing.
 audit: build/uv/.ready ## Look for known vulnerabilities in what constraints.txt installs; needs an advisory database in reach
-	@build/uv/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip -r constraints.txt $(AUDIT) || { printf '%s\n' \
-		"A table above names what was found: raise these versions (make constraints), and the bounds in pyproject.toml." \
-		"Without a table nothing was audited: the advisories were not reached ('not found on PyPI' means that, too)." \
+	@echo pycrypto==2.6.1 > build/uv/known.txt && rm -f build/uv/known.found
+	@$(PIP_AUDIT) -r build/uv/known.txt -o build/uv/known.found 2>build/uv/known.errors || true
+	@grep -qs '^pycrypto' build/uv/known.found || { cat build/uv/known.errors; printf '%s\n' \
+		"Nothing was audited: the advisories were not reached, since nothing was told of pycrypto 2.6.1, which has some." \
 		"Run this where PyPI itself can be reached, since mirrors have none; or, for OSV's: make audit AUDIT='-s osv'" >&2; exit 1; }
+	@$(PIP_AUDIT) -r constraints.txt || { printf '%s\n' \
+		"A table above names what was found: raise these versions (make constraints), and the bounds in pyproject.toml." \
+		"Without a table the audit did not come to its end, for the reason above, and nothing is known." >&2; exit 1; }
 
 # Tools that look at the dependencies, and are none.
 build/uv/.ready: | $(READY)
@@ -189,7 +199,15 @@ if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
 fi
 endef
 
-$(READY): pyproject.toml constraints.txt
+# The environment that is there stays: whoever names another Python says what to do with it.
+same-python:
+	@$(find_python); asked=$$("$$python" --version); \
+	if [ -x $(BIN)/python ] && made=$$($(BIN)/python --version) && [ "$$made" != "$$asked" ]; then \
+		printf '%s\n' "$(VENV) was made with $$made, not with $$asked." \
+			"Name another folder beside it, as in make test PYTHON=$(PYTHON) VENV=$(VENV)-$${asked#* }, or make clean first." >&2; exit 1; \
+	fi
+
+$(READY): pyproject.toml constraints.txt | $(if $(PYTHON),same-python)
 	@if ! $(BIN)/python -c 'import pip' >/dev/null 2>&1; then \
 		$(find_python); \
 		echo "Making the virtual environment $(VENV) with $$("$$python" --version) and installing what is needed (minutes, once) ..."; \
