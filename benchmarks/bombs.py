@@ -99,8 +99,8 @@ BOMBS = {
     "an error of 20 MB": Bomb("raise ValueError('y' * 20_000_000)", 80_000_000),
     "an error of 50 MB": Bomb("raise ValueError('y' * 50_000_000)", 200_000_000),
     "HTML of 38 MB": Bomb(f"{_SHOW}display(HTML('<tr><td>y</td></tr>' * 2_000_000))", 38_000_000),
-    "JSON of 40 MB": Bomb(
-        f"{_SHOW}display({{'application/json': {{str(n): [n] * 8 for n in range(1_000_000)}}}}, raw=True)", 40_000_000
+    "JSON of 37 MB": Bomb(
+        f"{_SHOW}display({{'application/json': {{str(n): [n] * 8 for n in range(500_000)}}}}, raw=True)", 37_000_000
     ),
     "stderr, 100 MB": Bomb("import sys\nfor n in range(1_000): print('y' * 99_999, file=sys.stderr)", 100_000_000),
 }
@@ -120,6 +120,8 @@ class Notebook:
 
     async def call(self, tool: str, **arguments: Any) -> str:
         content = await self._tools[tool].ainvoke(arguments)
+        if isinstance(content, str):  # an error
+            return content
         return "".join(str(block.get("text", "")) for block in content)
 
     async def run(self, bomb: Bomb) -> tuple[str, float]:
@@ -167,6 +169,7 @@ async def explode(bomb: Bomb, **where: Any) -> dict[str, Any]:
             "said": said.split("\n", 1)[0],
             "next": time.monotonic() - asked,
             "works": "42" in after and " ok " in after,
+            "after": after,
         }
 
 
@@ -241,13 +244,13 @@ async def measure(name: str, places: list[str]) -> list[str]:
                 path = root / "bomb.ipynb"
                 given = {**options, "path": str(path) if where == "file" else path.name}
                 found = await in_process(name, given)
-                kept = await asyncio.to_thread(size, path)
+                kept = await asyncio.to_thread(size, path) if found["works"] else path.stat().st_size
         bomb = BOMBS[name]
         faults = [
             *([f"{found['peak']:.0f} MB of memory"] if found["peak"] > CAP else []),
             *([f"{kept:,} bytes of notebook"] if kept > NOTEBOOK else []),
             *([f"{found['told']:,} characters told"] if found["told"] > MODEL else []),
-            *(["the next call does not work"] if not found["works"] else []),
+            *([f"the next call does not work: {found['after']}"] if not found["works"] else []),
         ]
         wrong += [f"{name}, {where}: {fault}" for fault in faults]
         stopped = f"{found['interrupted']:.1f}" if bomb.seconds else ""

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
+from langchain_jupyter.kernels.ipykernel import IPYKERNEL, deepen_content
 from langchain_jupyter.kernels.kernel import TOO_LARGE, UNFINISHED, Channel, Message, truncated
 from langchain_jupyter.kernels.numbers import DROPPED, Numbers
-from langchain_jupyter.kernels.request import IPYKERNEL, Request, deepen_content, execute_content
+from langchain_jupyter.kernels.request import Request, execute_content
 from langchain_jupyter.kernels.wire import Envelope
 from langchain_jupyter.models import KernelState
 from langchain_jupyter.servers.answers import KernelModel

@@ -20,9 +20,10 @@ from jupyter_client.manager import AsyncKernelManager
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelStartError, OutOfReach
 from langchain_jupyter.kernels.death import cause, oom_kills
 from langchain_jupyter.kernels.evaluation import SUBSHELLS, evaluate
+from langchain_jupyter.kernels.ipykernel import IPYKERNEL
 from langchain_jupyter.kernels.kernel import OVER, TOO_LARGE, Channel, Inbox, Message, truncated, until_idle
 from langchain_jupyter.kernels.numbers import DROPPED, Numbers
-from langchain_jupyter.kernels.request import IPYKERNEL, execute_content
+from langchain_jupyter.kernels.request import execute_content
 from langchain_jupyter.kernels.sockets import bound, breaks, deepen, received, send, socket_of
 from langchain_jupyter.models import KernelInfo, KernelState
 

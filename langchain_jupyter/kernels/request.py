@@ -19,17 +19,6 @@ _UNSEEN = (
     "is idle, with its variables; nothing was run again."
 )
 
-IPYKERNEL = "ipython"
-"""What an ipykernel calls its implementation."""
-
-_QUEUE = 10_000
-_FLUSH = 0.02  # within ipykernel's own 0.2 s some 100 MB can be printed, which makes one message, which is not taken
-_DEEPEN = (
-    "(lambda iopub, sys: iopub.schedule(lambda: iopub.socket.setsockopt(__import__('zmq').SNDHWM, {queue}))"
-    " or sys.stdout.__setattr__('flush_interval', {flush}) or sys.stderr.__setattr__('flush_interval', {flush}))"
-    "(get_ipython().kernel.iopub_thread, __import__('sys'))"
-)
-
 
 class Request:
     """What the kernel sends for one message id, to be iterated once; done after both the reply and the idle status.
@@ -113,20 +102,4 @@ def execute_content(code: str, *, allow_stdin: bool, store_history: bool) -> dic
         "user_expressions": {},
         "allow_stdin": allow_stdin,
         "stop_on_error": True,
-    }
-
-
-def deepen_content() -> dict[str, Any]:
-    """The content of an execute_request that has an ipykernel lose less of what is put out fast.
-
-    It lets 10,000 messages wait to be sent, and drops what is over 1,000 otherwise; and it sends what is printed in
-    smaller messages. It leaves nothing in the kernel's namespace or history.
-    """
-    return {
-        "code": _DEEPEN.format(queue=_QUEUE, flush=_FLUSH),
-        "silent": True,
-        "store_history": False,
-        "user_expressions": {},
-        "allow_stdin": False,
-        "stop_on_error": False,
     }

@@ -12,8 +12,8 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.session import DELIM, Session
 from zmq.utils.monitor import recv_monitor_message
 
+from langchain_jupyter.kernels.ipykernel import deepen_content
 from langchain_jupyter.kernels.kernel import LARGEST, Channel, Message
-from langchain_jupyter.kernels.request import deepen_content
 
 _QUEUE = 10_000
 _OUR_QUEUE = 100

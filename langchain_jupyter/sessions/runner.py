@@ -25,6 +25,7 @@ from langchain_jupyter.sessions.writer import OutputWriter
 logger = logging.getLogger(__name__)
 
 _INTERRUPT_PATIENCE = 5.0
+_OUTPUT_PATIENCE = 30.0
 _TAKEN_UP = 0.2
 _NOT_VALID = "A message of the kernel was not valid and is left out."
 _RESTARTED = "the kernel was restarted."
@@ -161,7 +162,10 @@ class Runner:
         await asyncio.wait({signal}, timeout=_INTERRUPT_PATIENCE)
         if signal.done():
             signal.result()
-        return await run.wait(_INTERRUPT_PATIENCE)
+        execution = await run.wait(_INTERRUPT_PATIENCE)
+        if run.finished and not run.ended.is_set():  # it has stopped, and what it had put out is still on its way
+            execution = await run.wait(_OUTPUT_PATIENCE)
+        return execution
 
     async def restart(self) -> None:
         """End the kernel's process and start another.

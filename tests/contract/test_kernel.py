@@ -289,13 +289,23 @@ async def test_what_a_task_prints_after_its_run_is_told_as_that_runs(case: Case)
 @pytest.mark.parametrize("host", [each for each in IMPLEMENTATIONS if each.id != "client"], indirect=True)
 async def test_a_kernel_of_ours_drops_less_than_it_would(kernel: Kernel) -> None:
     queue = "get_ipython().kernel.iopub_thread.socket.getsockopt(__import__('zmq').SNDHWM)"
-    code = f"{queue}, *(getattr(__import__('sys'), each).flush_interval for each in ('stdout', 'stderr'))"
-    first = await value(kernel, code)
+    first = await value(kernel, queue)
     await kernel.restart()
 
-    assert first == "(10000, 0.02, 0.02)"
-    assert await value(kernel, code) == first
+    assert first == "10000"
+    assert await value(kernel, queue) == first
     assert await value(kernel, "len(In)") == "3"
+
+
+@pytest.mark.parametrize("host", [each for each in IMPLEMENTATIONS if each.id != "client"], indirect=True)
+async def test_a_kernel_of_ours_prints_in_pieces(kernel: Kernel) -> None:
+    found = await messages(kernel, "import sys; print('y' * 2_500_000, end=''); print('z' * 9, file=sys.stderr)")
+
+    texts = [each.content["text"] for each in found if each.msg_type == "stream" and each.content["name"] == "stdout"]
+    assert [len(text) for text in texts] == [1_000_000, 1_000_000, 500_000]
+    assert "".join(texts) == "y" * 2_500_000
+    assert [each.content["text"] for each in found if each.content.get("name") == "stderr"] == ["z" * 9 + "\n"]
+    assert len({each.parent for each in found}) == 1
 
 
 async def test_a_restart_forgets_and_ends_what_runs(kernel: Kernel) -> None:

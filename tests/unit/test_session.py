@@ -21,6 +21,7 @@ from langchain_jupyter.errors import (
     TextNotFound,
 )
 from langchain_jupyter.kernels.kernel import Message
+from langchain_jupyter.sessions import runner
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed, raised
 
@@ -436,6 +437,41 @@ async def test_what_is_interrupted_says_so() -> None:
     assert stopped is not None
     assert (running.status, stopped.status) == ("running", "interrupted")
     assert again is None
+
+
+class Draining(GatedKernel):
+    """What was put out before the interrupt is long on its way, after the reply."""
+
+    def __init__(self) -> None:
+        super().__init__(held=("flood",))
+        self.replied, self.drained = asyncio.Event(), asyncio.Event()
+
+    async def execute(self, code: str, **options: Any) -> AsyncIterator[Message]:
+        async for message in super().execute(code, **options):
+            yield message
+        self.replied.set()
+        await self.drained.wait()
+        yield printed("the end\n")
+
+
+async def test_code_that_has_stopped_is_not_said_to_run_while_its_output_is_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "_INTERRUPT_PATIENCE", 0.02)
+    kernel = Draining()
+    session = await opened(kernel)
+    await session.insert_and_run("flood", caller="a", timeout=0.02)
+    kernel.let_go()
+    await kernel.replied.wait()
+
+    interrupt = asyncio.create_task(session.interrupt())
+    await asyncio.sleep(0.05)
+    kernel.drained.set()
+    stopped = await interrupt
+
+    assert stopped is not None
+    assert stopped.finished
+    assert stopped.outputs[-1]["text"] == "the end\n"
 
 
 class SlowSignal(GatedKernel):
