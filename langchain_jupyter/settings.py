@@ -96,10 +96,12 @@ class NotebookLimits:
             NotebookTooLarge: They are more than may be opened.
         """
         if size > self.size:
-            raise NotebookTooLarge(
-                f"{notebook} has {size:,} bytes; notebooks of up to {self.size:,} bytes are opened. Nothing of it was "
-                "changed. Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
-            )
+            raise self.too_large(f"{notebook} has {size:,} bytes; notebooks of up to {self.size:,} bytes are opened.")
+
+    def too_large(self, what: str) -> NotebookTooLarge:
+        """The error for a notebook of more bytes than may be opened: what there is, and what to do."""
+        remedy = "Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
+        return NotebookTooLarge(f"{what} Nothing of it was changed. {remedy}")
 
     def check_cells(self, notebook: str, count: int) -> None:
         """Refuse a notebook of so many cells.

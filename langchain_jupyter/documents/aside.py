@@ -20,37 +20,28 @@ def as_it_was(document: NotebookDocument, ours: Mapping[str, Mapping[str, Any]])
 
 def moved(document: NotebookDocument, path: str, doubtful: Sequence[str], copy: str) -> DocumentConflict:
     """What is to be told of cells that somebody moved amid our edits."""
-    handles = _handles(document, [cell_id for cell_id in doubtful if cell_id in document])
-    return DocumentConflict(
-        f"Somebody moved cells of {path} while they were edited here: {handles}. The edits stand in them as far as "
-        f"they fit: read these cells again. The notebook as it was here is in {copy}.",
-        cells=doubtful,
-        copy=copy,
-    )
+    what = f"Somebody moved cells of {path} while they were edited here"
+    then = "The edits stand in them as far as they fit: read these cells again."
+    return _conflict(what, [cell_id for cell_id in doubtful if cell_id in document], then, document, copy)
 
 
 def overwritten(document: NotebookDocument, path: str, clashing: Sequence[str], copy: str) -> DocumentConflict:
     """What is to be told of cells that another program has written otherwise than we had them."""
-    return DocumentConflict(
-        f"Another program wrote {path}, and cells that we had changed a moment before read otherwise there: "
-        f"{_handles(document, clashing)}. The file's version stands; the notebook as it was here is in {copy}.",
-        cells=clashing,
-        copy=copy,
-    )
+    what = f"Another program wrote {path}, and cells that we had changed a moment before read otherwise there"
+    return _conflict(what, clashing, "The file's version stands.", document, copy)
 
 
 def lost(document: NotebookDocument, path: str, clashing: Sequence[str], copy: str) -> DocumentConflict:
     """What is to be told of cells that read otherwise in the file with which a server begins its room anew."""
+    what = f"The server had lost the recent history of {path}, and cells that we had changed read otherwise there now"
+    return _conflict(what, clashing, "The server's version stands.", document, copy)
+
+
+def _conflict(what: str, cell_ids: Sequence[str], then: str, document: NotebookDocument, copy: str) -> DocumentConflict:
+    handles = ", ".join(f"'{document.handle(cell_id)}'" for cell_id in cell_ids)
     return DocumentConflict(
-        f"The server had lost the recent history of {path}, and cells that we had changed read otherwise there now: "
-        f"{_handles(document, clashing)}. The server's version stands; the notebook as it was here is in {copy}.",
-        cells=clashing,
-        copy=copy,
+        f"{what}: {handles}. {then} The notebook as it was here is in {copy}.", cells=cell_ids, copy=copy
     )
-
-
-def _handles(document: NotebookDocument, cell_ids: Sequence[str]) -> str:
-    return ", ".join(f"'{document.handle(cell_id)}'" for cell_id in cell_ids)
 
 
 def kept_here(path: str, cells: Sequence[Mapping[str, Any]]) -> str:

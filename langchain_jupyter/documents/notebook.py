@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from jupyter_ydoc import YNotebook
-from pycrdt import Array, ArrayEvent, Doc, Map, MapEvent, Text, TextEvent
+from pycrdt import Array, Doc, Map, Text
 
-from langchain_jupyter.documents.handles import Handles, numeric
+from langchain_jupyter.documents.handles import Handles
 from langchain_jupyter.documents.journal import Edit, Journal, Place
+from langchain_jupyter.documents.mirror import CellMirror
 from langchain_jupyter.documents.text import TextEdit, text_edits
 from langchain_jupyter.errors import CellChanged
 from langchain_jupyter.models import Cell, CellType, Output
@@ -27,7 +26,6 @@ _WORN = 2_000
 _WORN_EACH = 5
 _VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_TYPES: tuple[CellType, ...] = ("code", "markdown", "raw")
 
 
 class NotebookDocument:
@@ -40,41 +38,31 @@ class NotebookDocument:
                          outputs: Array[Map(output_type, ...; a stream's text: Text)], attachments)]
 
     Cells are resolved by id at each write: a move or a reload replaces their Map, and an old handle would write into
-    nothing. A mirror of the ids is kept, since finding a cell in the Array is linear.
+    nothing.
 
     Attributes:
         journal: What was changed through this object, with inverses. Changes that arrive from elsewhere are not in it.
-        order: Goes up whenever cells come, go or move.
         version: Goes up with each change by anybody.
         focus: Id of the cell that was last changed or run through this object; empty before.
-        follow: Called amid each change of a source, by anybody: the cell's id, the cell before it where that had been
-            read, and pycrdt's delta. It must not change or read the document.
     """
 
     def __init__(self, ydoc: Doc[Any] | None = None) -> None:
         self.journal = Journal()
-        self.order = self.version = 0
+        self.version = 0
         self.focus = ""
-        self.follow: Callable[[str, Mapping[str, Any] | None, Sequence[Mapping[str, Any]]], None] | None = None
         self._recording = True
-        self._members: tuple[int, frozenset[str]] = (-1, frozenset())
-        self._mended = -1
-        self._found: tuple[int, str, int] = (-1, "", -1)
-        self._replaced: dict[str, Mapping[str, Any]] = {}
-        self._handles = Handles()
         self._listeners: list[Callable[[], None]] = []
         self._metadata: dict[str, Any] | None = None
-        self._forget_read()
+        self._mirror = CellMirror(self._changed)
         self._attach(Doc() if ydoc is None else ydoc)
         self._watch()
 
     def continue_in(self, ydoc: Doc[Any]) -> None:
         """Go on in another replica of the notebook. What was changed in the old one alone is not in it."""
         self._unwatch()
-        self._forget_read()
+        self._mirror.forget()
         self._attach(ydoc)
         self._watch()
-        self.order += 1
         self._changed()
 
     def renew(self) -> bool:
@@ -88,7 +76,7 @@ class NotebookDocument:
         """
         if self.version - self._attached < max(_WORN, _WORN_EACH * len(self)):
             return False
-        raws, metadata = [self.snapshot(cell_id) for cell_id in self._ids], self.metadata
+        raws, metadata = [self.snapshot(cell_id) for cell_id in self.ids], self.metadata
         self._unwatch()
         self._attach(Doc())
         self.load(raws, metadata)
@@ -104,7 +92,12 @@ class NotebookDocument:
     @property
     def ids(self) -> Sequence[str]:
         """Ids of the cells in order. Read only."""
-        return self._ids
+        return self._mirror.ids
+
+    @property
+    def order(self) -> int:
+        """Goes up whenever cells come, go or move."""
+        return self._mirror.order
 
     @property
     def known_ids(self) -> Sequence[str]:
@@ -112,12 +105,10 @@ class NotebookDocument:
         return self._names.known
 
     def __len__(self) -> int:
-        return len(self._ids) if "_ids" in vars(self) else len(self._cells)  # to read all ids takes a while
+        return len(self._mirror)
 
     def __contains__(self, cell_id: object) -> bool:
-        if self._members[0] != self.order:
-            self._members = (self.order, frozenset(self._ids))
-        return cell_id in self._members[1]
+        return cell_id in self._mirror
 
     def index(self, cell_id: str) -> int:
         """Position of a cell, from 0.
@@ -125,12 +116,7 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        if self._found[:2] != (self.order, cell_id):
-            try:
-                self._found = self.order, cell_id, self._ids.index(cell_id)
-            except ValueError:
-                raise KeyError(cell_id) from None
-        return self._found[2]
+        return self._mirror.index(cell_id)
 
     def source(self, cell_id: str) -> str:
         """Text of a cell.
@@ -138,7 +124,7 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        source: str = self.snapshot(cell_id)["source"]
+        source: str = self._mirror.snapshot(cell_id)["source"]
         return source
 
     def snapshot(self, cell_id: str) -> dict[str, Any]:
@@ -147,10 +133,11 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        cached = self._snapshots.get(cell_id)
-        if cached is None:
-            cached = self._snapshots[cell_id] = json.loads(str(self.ycell(cell_id)))
-        return cached
+        return self._mirror.snapshot(cell_id)
+
+    def snapshot_all(self) -> None:
+        """Read all cells at once, much faster than one by one."""
+        self._mirror.read_all()
 
     def ycell(self, cell_id: str) -> Map[Any]:
         """A cell as it is shared; do not keep it.
@@ -158,8 +145,7 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        ycell: Map[Any] = self._cells[self.index(cell_id)]
-        return ycell
+        return self._mirror.ycell(cell_id)
 
     def cell(self, cell_id: str) -> Cell:
         """A cell as a value: the same object until the cell changes.
@@ -167,17 +153,12 @@ class NotebookDocument:
         Raises:
             KeyError: There is no such cell.
         """
-        raw = self.snapshot(cell_id)
-        known = self._values.get(cell_id)
-        if known is None or known[0] is not raw:
-            known = self._values[cell_id] = (raw, _cell(cell_id, raw))
-        return known[1]
+        return self._mirror.cell(cell_id)
 
     def cells(self) -> Iterator[Cell]:
         """The cells in order."""
-        if len(self._snapshots) < len(self._ids) // 2:
-            self.snapshot_all()
-        return (self.cell(cell_id) for cell_id in list(self._ids))
+        self._mirror.read_most()
+        return (self.cell(cell_id) for cell_id in list(self.ids))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -197,11 +178,12 @@ class NotebookDocument:
 
     def place(self, cell_id: str) -> Place:
         """The neighbours of a cell."""
-        at = self.index(cell_id)
-        return (
-            self._ids[at - 1] if at else None,
-            self._ids[at + 1] if at + 1 < len(self._ids) else None,
-        )
+        at, ids = self.index(cell_id), self.ids
+        return ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None
+
+    def follow(self, follower: Callable[[str, Mapping[str, Any] | None, Sequence[Mapping[str, Any]]], None]) -> None:
+        """Have somebody told amid each change of a source; see `CellMirror.follow`."""
+        self._mirror.follow = follower
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call back, without arguments, after each change by anybody."""
@@ -253,8 +235,8 @@ class NotebookDocument:
             raise ValueError(f"cell id {cell_id!r} is taken or not valid")
         at = self._position(place)
         neighbours = (
-            self._ids[at - 1] if at else None,
-            self._ids[at] if at < len(self._ids) else None,
+            self.ids[at - 1] if at else None,
+            self.ids[at] if at < len(self.ids) else None,
         )
         self._record(Edit("cell", cell_id, None, dict(cell), place=neighbours))
         with self.ydoc.transaction():
@@ -297,7 +279,7 @@ class NotebookDocument:
             KeyError: There is no such cell.
         """
         old, raw = self.place(cell_id), self.snapshot(cell_id)
-        others = [other for other in self._ids if other != cell_id]
+        others = [other for other in self.ids if other != cell_id]
         at = self._position(place, among=others)
         if at == self.index(cell_id):
             return
@@ -412,52 +394,14 @@ class NotebookDocument:
             self._recording = before
 
     def take_replaced(self) -> dict[str, Mapping[str, Any]]:
-        """Cells that were taken out and put back since the last call, as they were before: a move does that.
-
-        Only cells whose snapshot had been read are known.
-        """
-        replaced, self._replaced = self._replaced, {}
-        return replaced
+        """Cells that were replaced since the last call, as they were; see `CellMirror.take_replaced`."""
+        return self._mirror.take_replaced()
 
     def mend(self, outdated: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None = None) -> None:
-        """Make ids unique again: when two move a cell at the same time, it stands there twice.
-
-        The first one stays, and every replica that mends finds the same. A later one that says the same goes; one that
-        reads otherwise, since somebody has changed it, gets an id that follows from the old one.
-
-        Args:
-            outdated: Whether the second cell is the first one as it was before changes of ours; it goes as well.
-        """
-        if self._mended == self.order or self._mirror_of_ids is None:
-            return
-        self._mended = self.order
-        if len(set(self._ids)) < len(self._ids):
-            with self.ydoc.transaction():
-                self._part(outdated)
+        """Make ids unique again; see `CellMirror.mend`."""
+        self._mirror.mend(outdated)
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _part(self, outdated: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None) -> None:
-        firsts: dict[str, dict[str, Any]] = {}
-        gone = []
-        for position, raw in enumerate(json.loads(str(self._cells))):
-            first = firsts.setdefault(raw["id"], raw)
-            if first is raw:
-                continue
-            if _content(first) == _content(raw) or (outdated is not None and outdated(first, raw)):
-                gone.append(position)
-            else:
-                self._cells[position]["id"] = raw["id"] = self._following(raw["id"], firsts)
-                firsts[raw["id"]] = raw
-        for position in reversed(gone):
-            del self._cells[position]
-
-    def _following(self, cell_id: str, taken: Mapping[str, Any]) -> str:
-        for number in itertools.count():
-            following = hashlib.sha256(f"{cell_id}/{number}".encode()).hexdigest()[:8]
-            if following not in taken and following not in self._ids and not numeric(following):
-                return following
-        raise AssertionError("unreachable")
 
     def _attach(self, ydoc: Doc[Any]) -> None:
         self.ydoc = ydoc
@@ -469,46 +413,23 @@ class NotebookDocument:
 
     def _watch(self) -> None:
         self._metadata = None
-        self._subscription = self._cells.observe_deep(self._observe)
+        self._mirror.watch(self.ydoc, self._cells)
         self._meta_subscription = self._notebook._ymeta.observe_deep(self._forget_metadata)
 
     def _unwatch(self) -> None:
-        self._cells.unobserve(self._subscription)
+        self._mirror.unwatch()
         self._notebook._ymeta.unobserve(self._meta_subscription)
 
     def _forget_metadata(self, events: Sequence[Any]) -> None:
         self._metadata = None
 
-    def _forget_read(self) -> None:
-        self._snapshots: dict[str, dict[str, Any]] = {}
-        self._values: dict[str, tuple[Mapping[str, Any], Cell]] = {}
-        self._replaced.clear()
-        self._mirror_of_ids: list[str] | None = None
-
-    @property
-    def _ids(self) -> list[str]:
-        """The mirror; made at the first look, since opening a long notebook should not wait for it."""
-        if self._mirror_of_ids is None:
-            raws = json.loads(str(self._cells))  # much faster than one by one
-            self._mirror_of_ids = [raw["id"] for raw in raws]
-            told = dict(self._snapshots)  # a store knows by them which cells are as it wrote them
-            self._learn(self._mirror_of_ids)
-            self._snapshots |= told
-            self._cache(raws)
-            self.mend()
-        return self._mirror_of_ids
-
     @property
     def _names(self) -> Handles:
-        _ = self._ids
-        return self._handles
-
-    def _cache(self, raws: Sequence[dict[str, Any]]) -> None:
-        for raw in raws:
-            self._snapshots.setdefault(raw["id"], raw)
+        _ = self.ids
+        return self._mirror.handles
 
     def _position(self, place: Place, among: Sequence[str] | None = None) -> int:
-        ids = self._ids if among is None else among
+        ids = self.ids if among is None else among
         after, before = place
         if before is not None and before in ids:
             return ids.index(before)
@@ -521,99 +442,10 @@ class NotebookDocument:
             self.journal.add(edit)
             self.focus = edit.cell_id
 
-    def standing(self) -> dict[str, Mapping[str, Any]]:
-        """The cells by id, in order, as they stand now; those that nobody has read are empty."""
-        return {cell_id: self._snapshots.get(cell_id, {}) for cell_id in self._ids}
-
-    def snapshot_all(self) -> None:
-        """Read all cells at once, much faster than one by one."""
-        self._cache(json.loads(str(self._cells)))
-
-    def _observe(self, events: Sequence[Any]) -> None:
-        """Keep the mirror of ids, and forget the snapshots of what changed. Events come outermost first."""
-        before: dict[str, Mapping[str, Any]] = {}
-        for event in events if self._mirror_of_ids is not None else ():
-            path = event.path
-            if path:
-                cell_id = self._ids[path[0]]
-                if (snapshot := self._snapshots.pop(cell_id, None)) is not None:
-                    before[cell_id] = snapshot
-                if path[1:] == ["source"] and isinstance(event, TextEvent) and self.follow is not None:
-                    self.follow(cell_id, before.get(cell_id), event.delta)  # type: ignore[attr-defined]
-                if len(path) == 1 and isinstance(event, MapEvent) and "id" in event.keys:  # type: ignore[attr-defined]
-                    self._rename(path[0], event.target["id"])  # type: ignore[attr-defined]
-            elif isinstance(event, ArrayEvent):
-                self._mirror(event.delta)  # type: ignore[attr-defined]
-        self._changed()
-
-    def _rename(self, position: int, cell_id: str) -> None:
-        """A cell got another id: we or the server found two with the same."""
-        former, self._ids[position] = self._ids[position], cell_id
-        self._unlearn([former])
-        self._learn([cell_id])
-        self.order += 1
-
-    def _mirror(self, delta: Sequence[Mapping[str, Any]]) -> None:
-        at = 0
-        before: dict[str, Mapping[str, Any]] = {}
-        come: list[str] = []
-        gone: list[str] = []
-        for step in delta:
-            if "retain" in step:
-                at += int(step["retain"])
-            elif "delete" in step:
-                out = self._ids[at : at + int(step["delete"])]
-                before |= {each: self._snapshots[each] for each in out if each in self._snapshots}
-                gone += out
-                del self._ids[at : at + len(out)]
-            else:
-                new = [ycell["id"] for ycell in step["insert"]]
-                before.update((each, self._snapshots[each]) for each in new if each in self._snapshots)
-                self._ids[at:at] = new
-                at += len(new)
-                come += new
-        self._unlearn(gone)
-        self._learn(come)
-        if self.follow is not None:  # whoever follows takes them
-            self._replaced.update((each, before[each]) for each in come if each in before)
-        self.order += 1
-
-    def _learn(self, cell_ids: Sequence[str]) -> None:
-        for cell_id in cell_ids:
-            self._snapshots.pop(cell_id, None)
-        self._handles.come(cell_ids)
-
-    def _unlearn(self, cell_ids: Sequence[str]) -> None:
-        for cell_id in cell_ids:
-            self._snapshots.pop(cell_id, None)
-        here = self._ids if len(cell_ids) < 16 else set(self._ids)
-        gone = [cell_id for cell_id in cell_ids if cell_id not in here]  # two may have had the same
-        for cell_id in gone:
-            self._values.pop(cell_id, None)
-        self._handles.go(gone)
-
     def _changed(self) -> None:
         self.version += 1
         for listener in self._listeners:
             listener()
-
-
-def _cell(cell_id: str, raw: Mapping[str, Any]) -> Cell:
-    """What others have for a type or a count, and nbformat has not, is none: both stand in lines of our own."""
-    count, kind = raw.get("execution_count"), raw.get("cell_type")
-    return Cell(
-        id=cell_id,
-        cell_type=kind if kind in _TYPES else "raw",
-        source=raw["source"],
-        execution_count=int(count) if isinstance(count, (int, float)) else None,
-        outputs=raw.get("outputs") or (),
-        metadata=raw.get("metadata") or {},
-        running=raw.get("execution_state") == "running",
-    )
-
-
-def _content(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in raw.items() if key != "execution_state"}
 
 
 def _outputs(snapshot: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class EditKeeper:
         self._lineages: dict[str, Lineage] = {}
         self._theirs = self._mending = False
         self._order = -1
-        document.follow = self._follow
+        document.follow(self._follow)
 
     def brace(self) -> None:
         """Know how the cells stand that we changed lately."""

@@ -19,7 +19,8 @@ from langchain_jupyter.documents.aside import as_it_was, kept_here, lost, moved,
 from langchain_jupyter.documents.attendance import Attendance
 from langchain_jupyter.documents.contents import RemoteFile
 from langchain_jupyter.documents.filed import Filed
-from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
+from langchain_jupyter.documents.notebook import NotebookDocument
+from langchain_jupyter.documents.overwrites import Overwrites
 from langchain_jupyter.documents.presence import FOLLOWS, Collaborator, autosave, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.rebase import EditKeeper
@@ -47,7 +48,6 @@ _CLOSE = 5.0
 _TRIES = 3
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
-_PUT_BACK = 3  # a program that writes the file again and again is not written against for ever
 _SHARED = 3
 """Bytes that a room may send at once, for one of the largest notebook: it knows more of it than the file has."""
 _LEAST = 10_000_000
@@ -93,6 +93,7 @@ class RoomStore:
         self._attendance = Attendance(server, self._collaborator, path)
         self._document: NotebookDocument
         self._keeper: EditKeeper
+        self._overwrites: Overwrites
         self._replica: Replica | None = None
         self._session: Mapping[str, str] = {}
         self._provider: RoomProvider | None = None
@@ -105,10 +106,6 @@ class RoomStore:
         self._conflict: DocumentConflict | None = None
         self._doubtful: dict[str, Mapping[str, Any]] = {}
         self._filed = Filed()
-        self._overruled: dict[str, Mapping[str, Any]] = {}
-        self._stood: Mapping[str, Mapping[str, Any]] | None = None
-        self._overwritten = False
-        self._put_back = 0
         self._pointed: tuple[str, int] = ("", 0)
         self._state: Map[Any]
         self._watching: Any
@@ -205,7 +202,7 @@ class RoomStore:
                 told once.
         """
         conflict, self._conflict = self._conflict, None
-        if conflict is None and self._overruled:
+        if conflict is None:
             conflict = await self._overwrote()
         if conflict is None and self._doubtful:
             conflict = await self._doubted()
@@ -302,6 +299,7 @@ class RoomStore:
         if old is None:
             self._document = NotebookDocument(fresh.ydoc)
             self._keeper = EditKeeper(self._document, doubt=self._doubtful.update)
+            self._overwrites = Overwrites(self._document, self._keeper, self._filed)
         fresh.before, fresh.after = self._brace, self._mend
         if old is not None:
             provider.gone(old)
@@ -351,10 +349,7 @@ class RoomStore:
     def _told(self, provider: RoomProvider) -> DocumentError | None:
         """Why the line was closed, where a new try does not help; None where it may."""
         if provider.refused:
-            return NotebookTooLarge(
-                f"The room of {self._given} sends more than {self._largest:,} bytes at once. Nothing of it was "
-                "changed. Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
-            )
+            return self._limits.too_large(f"The room of {self._given} sends more than {self._largest:,} bytes at once.")
         if provider.close_code == 4404:
             return DocumentError(f"There is no notebook {self._path_now()} on {self._server.url} any more.")
         if provider.close_code in (4400, 4500):
@@ -381,11 +376,13 @@ class RoomStore:
         copy = await self._set_aside(list(ours.values()))
         self._conflict = lost(document, self._given, clashing, copy)
 
-    async def _overwrote(self) -> DocumentConflict:
+    async def _overwrote(self) -> DocumentConflict | None:
         """What is to be told of cells that another program has written, past the server."""
-        overruled, self._overruled = self._overruled, {}
-        copy = await self._set_aside(as_it_was(self._document, overruled))
-        return overwritten(self._document, self._given, list(overruled), copy)
+        ours = self._overwrites.take_lost()
+        if not ours:
+            return None
+        copy = await self._set_aside(as_it_was(self._document, ours))
+        return overwritten(self._document, self._given, list(ours), copy)
 
     async def _doubted(self) -> DocumentConflict:
         """What is to be told of cells that somebody moved amid our edits."""
@@ -424,59 +421,28 @@ class RoomStore:
         replica.awareness.observe(self._follow_autosave)
 
     def _state_changed(self, event: MapEvent) -> None:
-        """The server writes the hash of the file here, each time when it has saved.
-
-        Where it puts the file's content in the place of the room's, it takes that out, and whatever others have here.
-        """
+        """The server notes here where the file is, and that it has written it."""
         if "path" in event.keys:  # type: ignore[attr-defined]
             self._attendance.moved(self._path_now())
         actions = {key: change["action"] for key, change in event.keys.items()}  # type: ignore[attr-defined]
-        self._overwritten |= "delete" in (actions.get("hash"), actions.get(METADATA_KEY))
-        if actions.get("hash", "delete") == "delete":
-            return
-        self._put_back = 0
-        self._filed.written(confirmed=self._replica is None or self._replica.confirmed)
-        self._document.journal.needed = self._filed.sure
+        if self._overwrites.state_changed(actions):
+            self._filed.written(confirmed=self._replica is None or self._replica.confirmed)
+            self._document.journal.needed = self._filed.sure
 
     def _brace(self) -> None:
         """Before a message of others is applied."""
-        document = self._document
         self._keeper.brace()
-        pending = {edit.cell_id for edit in document.journal.since(self._filed.likely)}
-        for cell_id in pending:
-            if cell_id in document:
-                document.snapshot(cell_id)
-        self._stood, self._overwritten = document.standing() if pending else None, False
+        self._overwrites.brace()
 
     def _mend(self) -> None:
         """After it has been."""
-        if self._overwritten and self._stood is not None:
-            self._put_ours_back(self._stood)
-            self._leave_a_mark()
+        self._overwrites.mend(self._state)
         self._keeper.mend()
-        self._stood = None
-
-    def _put_ours_back(self, stood: Mapping[str, Mapping[str, Any]]) -> None:
-        """Another program has written the file, and the server has put that in the place of what the room had."""
-        document = self._document
-        self._put_back += 1
-        edits = document.journal.since(self._filed.likely)
-        if self._put_back <= _PUT_BACK:
-            clashing = self._keeper.carry_over(edits, stood)
-        else:
-            clashing = list({edit.cell_id: None for edit in edits})
-            self._filed.give_up(len(document.journal))
-        self._overruled.update((cell_id, stood.get(cell_id, {})) for cell_id in clashing)
 
     def _changed(self) -> None:
         self._filed.changed()
         if self._pointed != (self._document.focus, len(self._document.journal)):
             asyncio.get_running_loop().call_soon(self._point)
-
-    def _leave_a_mark(self) -> None:
-        """Have something in the room that goes when the server overwrites it; its hash comes with its first save."""
-        if METADATA_KEY not in self._state:
-            self._state[METADATA_KEY] = True
 
     def _point(self) -> None:
         """Show people where we work."""
@@ -484,7 +450,7 @@ class RoomStore:
         self._pointed = (document.focus, len(document.journal))
         if replica is None or not document.focus:
             return
-        self._leave_a_mark()
+        self._overwrites.leave_a_mark(self._state)
         if document.focus in document and replica.awareness.get_local_state() is not None:
             cursors = cursor_at_end(document.ycell(document.focus))
             replica.awareness.set_local_state_field("cursors", cursors)

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from langchain_jupyter.documents import room
+from langchain_jupyter.documents import overwrites
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.presence import Collaborator
 from langchain_jupyter.documents.provider import Replica, RoomProvider
@@ -320,7 +320,7 @@ async def test_where_a_program_has_written_the_same_cell_theirs_stands_and_ours_
 async def test_a_program_that_writes_again_and_again_gets_its_way_and_ours_is_told(
     unhurried: tuple[Child, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_PUT_BACK", 1)
+    monkeypatch.setattr(overwrites, "_PUT_BACK", 1)
     async with opened(unhurried, "again.ipynb") as (store, document, file):
         document.set_source("one", "ours")
         assert await store.settle() == ""

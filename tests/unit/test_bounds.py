@@ -117,8 +117,8 @@ def test_a_cell_that_is_gone_leaves_no_value_behind() -> None:
     document.set_source("a", "y = 2")
     document.cell("a")
 
-    assert set(document._values) == {"a"}
-    assert set(document._snapshots) <= {"a"}
+    assert set(document._mirror._values) == {"a"}
+    assert set(document._mirror._snapshots) <= {"a"}
 
 
 # -- names of cells --------------------------------------------------------------------------------------------------
