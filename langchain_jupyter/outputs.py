@@ -391,10 +391,10 @@ def clean(value: Any) -> Any:
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, int):  # pycrdt panics, with a BaseException
         return value if -(2**63) <= value < 2**63 else str(value)
-    if isinstance(value, Mapping):
-        return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [clean(item) for item in value]
+    if isinstance(value, Mapping):
+        return {clean(key): clean(item) for key, item in value.items()}
     return value
 
 
@@ -414,10 +414,12 @@ def size_of(value: Any) -> int:
     """Characters of a JSON value, about."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, Mapping):
-        return sum(size_of(key) + size_of(item) for key, item in value.items())
+    if isinstance(value, (int, float)):  # most of what is large and no text: to ask for a Mapping is slow
+        return _NUMBER
     if isinstance(value, (list, tuple)):
         return sum(map(size_of, value))
+    if isinstance(value, Mapping):
+        return sum(map(size_of, value)) + sum(map(size_of, value.values()))
     return _NUMBER
 
 
