@@ -159,7 +159,7 @@ constraints: ## Renew constraints.txt with what resolves today
 
 constraints-lowest: build/uv/.ready ## Renew constraints-lowest.txt with the lowest versions that pyproject.toml allows
 	@{ sed -n '/^#/p' constraints-lowest.txt; build/uv/bin/uv pip compile -q --resolution lowest-direct --no-annotate --no-header \
-		--python-version 3.11 --extra test --extra review pyproject.toml; } > build/constraints-lowest.txt
+		--python-version 3.11 --extra test --extra review pyproject.toml | LC_ALL=C sort; } > build/constraints-lowest.txt
 	@mv build/constraints-lowest.txt constraints-lowest.txt
 	@echo "constraints-lowest.txt is new: $$(grep -c == constraints-lowest.txt) packages."
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc
 
@@ -95,6 +95,7 @@ in_one_cell = st.lists(
 
 @settings(max_examples=40)
 @given(in_one_cell)
+@example([(False, "put in", 0), (True, "take out", 1), (True, "put in", 0)])  # half a mark of theirs, which may go
 def test_amid_edits_of_others_ours_come_back_once_or_it_is_told(steps: list[tuple[bool, str, int]]) -> None:
     *_, states = played(steps)
     for has, (_, file) in enumerate(states):
@@ -103,9 +104,9 @@ def test_amid_edits_of_others_ours_come_back_once_or_it_is_told(steps: list[tupl
             final, before = document.source("cell"), {"cell": dict(document.snapshot("cell"))}
             document.continue_in(document_of(file).ydoc)
             clashing = keeper.carry_over(document.journal.since(known), before)
-            ours = Counter(re.findall(r"⟨O\d⟩", document.source("cell")))
+            ours = Counter(re.findall(r"O\d", document.source("cell")))
 
-            assert clashing or set(ours) >= set(re.findall(r"⟨O\d⟩", final))
+            assert clashing or set(ours) >= set(re.findall(r"O\d", final))
             assert clashing or max(ours.values(), default=1) == 1
 
 
