@@ -14,6 +14,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.prompts.string import get_template_variables, mustache_formatter
 
 from langchain_jupyter.errors import UsageError
+from langchain_jupyter.rendering.fences import one_line
 
 _PACKAGE = Path(__file__).parent
 
@@ -122,6 +123,8 @@ def _render(sources: Mapping[str, str], variables: Mapping[str, str]) -> list[st
     if unknown := sorted(variables.keys() - _ALWAYS - set(every)):
         raise UsageError(f"Unknown variables {', '.join(unknown)}: the prompt {takes}.")
     values = {**_DEFAULTS, **variables}
+    if "notebook" in values:  # the name of a file may be any text
+        values["notebook"] = one_line(values["notebook"]).replace("`", "'")
     if missing := sorted(set(every) - values.keys()):
         raise UsageError(f"Missing variables {', '.join(missing)}: the prompt {takes}.")
     return [mustache_formatter(text, **{name: values[name] for name in wanted[file]}) for file, text in sources.items()]

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from langchain_jupyter.backends import Backend
 from langchain_jupyter.documents.directory import Directory
 from langchain_jupyter.errors import Busy, DocumentError, KernelNotFound, NotebookUnavailable
-from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.rendering.fences import one_line, reason
 from langchain_jupyter.sessions.executions import Results
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.settings import NotebookLimits, OutputLimits
@@ -188,7 +188,7 @@ class Workspace:
             except DocumentError as error:
                 if self.directory is None:
                     raise
-                raise NotebookUnavailable(str(error)) from error
+                raise NotebookUnavailable(reason(error)) from error
             session.greeting = self._left.pop(path, "")
             self._sessions[path] = session
             self._sweep()
@@ -197,7 +197,9 @@ class Workspace:
 
     async def _leave(self, path: str, session: NotebookSession) -> None:
         if session.busy:
-            raise Busy(f"A cell of '{path}' is running.", hint="interrupt_kernel() first, or wait for its end.")
+            raise Busy(
+                f"A cell of '{one_line(path)}' is running.", hint="interrupt_kernel() first, or wait for its end."
+            )
         await self._end(path, "The notebook was opened with another kernel" + _LOST)
 
     async def _end(self, path: str, why: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from langchain_jupyter.documents.directory import SKIPPED, SUFFIX, check_name, named, nearest, relative
 from langchain_jupyter.errors import NotebookNotFound, NotebookUnavailable, ServerError
 from langchain_jupyter.models import NotebookFile
-from langchain_jupyter.rendering.fences import one_line
+from langchain_jupyter.rendering.fences import one_line, reason
 from langchain_jupyter.servers.answers import ContentsModel
 from langchain_jupyter.servers.server import Capabilities, JupyterServer, quoted
 from langchain_jupyter.settings import NotebookLimits
@@ -130,7 +130,7 @@ class ServerFolder:
         try:
             await server.ask(ContentsModel, "PUT", f"/api/contents/{quoted(self.location(path))}", json=body)
         except ServerError as error:
-            raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: {error}") from error
+            raise NotebookUnavailable(f"'{one_line(path)}' cannot be made: {reason(error)}") from error
 
     async def _near(self, path: str) -> str:
         """What there is beside a notebook that is not there."""

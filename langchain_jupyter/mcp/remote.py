@@ -26,6 +26,7 @@ from langchain_jupyter.errors import (
 )
 from langchain_jupyter.mcp import ARTIFACT, TOOL_CALL_ID
 from langchain_jupyter.mcp.grammar import compiled_when_used
+from langchain_jupyter.rendering.fences import one_line
 
 try:
     with compiled_when_used():
@@ -197,7 +198,9 @@ class _Line:
             return ServerError(f"{self._url} answered {status}; the address ends in /mcp.", status=status)
         if isinstance(first, httpx.TransportError):
             return ServerUnreachable(f"Nobody answers at {self._url} ({type(first).__name__}). Does the server run?")
-        return ConnectionLost(f"The session with {self._url} broke: {first}. Whether a call was done is not known.")
+        return ConnectionLost(
+            f"The session with {self._url} broke: {one_line(str(first))}. Whether a call was done is not known."
+        )
 
 
 def _two_faced(tool: BaseTool, bridge: LoopBridge) -> BaseTool:

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from langchain_core.messages import ToolMessage
 
 from langchain_jupyter.mcp.sdk import Json
+from langchain_jupyter.rendering.fences import one_line
 
 _SCHEME = "notebook://"
 _PART = re.compile(r"(?P<path>.+)/(?P<part>cells|outputs)/(?P<name>[^/]+)")
@@ -75,6 +76,11 @@ class Address:
         if self.output:
             return "read_output", {"output": self.output}
         return "read_all_cells", {}
+
+
+def listed(path: str) -> Json:
+    """A notebook as resources/list shows it."""
+    return {"uri": Address(path).uri, "name": one_line(path), "mimeType": "text/plain"}
 
 
 def contents_of(uri: str, message: ToolMessage) -> list[Json]:

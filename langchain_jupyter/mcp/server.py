@@ -13,10 +13,11 @@ from langchain_jupyter import __version__
 from langchain_jupyter.errors import JupyterError, UsageError
 from langchain_jupyter.mcp import ARTIFACT
 from langchain_jupyter.mcp.calls import CallRuntime, Progress, RunningCalls
-from langchain_jupyter.mcp.resources import TEMPLATES, Address, blocks_of, contents_of
+from langchain_jupyter.mcp.resources import TEMPLATES, Address, blocks_of, contents_of, listed
 from langchain_jupyter.mcp.sdk import Json, Refused, Request
 from langchain_jupyter.mcp.watch import Watch
 from langchain_jupyter.prompts import system_prompt, task_names, task_text
+from langchain_jupyter.rendering.fences import one_line, reason
 from langchain_jupyter.toolkit import JupyterToolkit
 from langchain_jupyter.tools import build_tools
 
@@ -124,7 +125,7 @@ class NotebookServer:
                 try:
                     message: ToolMessage = await tool.ainvoke({**call, "args": {**arguments, "runtime": runtime}})
                 except JupyterError as error:
-                    message = ToolMessage(str(error), tool_call_id=runtime.tool_call_id, status="error")
+                    message = ToolMessage(reason(error), tool_call_id=runtime.tool_call_id, status="error")
                 seen.outcome = _outcome(message)
         return message
 
@@ -159,7 +160,7 @@ class NotebookServer:
 
     async def _list_resources(self, request: Request) -> Json:
         paths = await self._paths()
-        return {"resources": [{"uri": Address(path).uri, "name": path, "mimeType": "text/plain"} for path in paths]}
+        return {"resources": [listed(path) for path in paths]}
 
     async def _list_templates(self, request: Request) -> Json:
         return {"resourceTemplates": TEMPLATES}
@@ -193,7 +194,7 @@ class NotebookServer:
     async def _choices(self, kind: str, name: str, path: str) -> Sequence[str]:
         """What an argument of a prompt or a template can be."""
         if name in ("path", "notebook"):
-            return [quote(each) if kind == "ref/resource" else each for each in await self._paths()]
+            return [quote(each) if kind == "ref/resource" else one_line(each) for each in await self._paths()]
         session = self.toolkit.workspace.opened.get(path if self._many else "")
         if kind != "ref/resource" or name not in ("id", "ref") or session is None:
             return []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_jupyter.errors import InvalidArgument
 from langchain_jupyter.guards import guards_of
-from langchain_jupyter.rendering.fences import fenced, printable
+from langchain_jupyter.rendering.fences import fenced, one_line, printable
 from langchain_jupyter.rendering.parts import Drawing, Part, length, more, parts_of, records
 from langchain_jupyter.rendering.references import Kept, References, matcher
 from langchain_jupyter.rendering.render import Blocks, Rendered, content_of
@@ -25,6 +25,7 @@ States: TypeAlias = "Mapping[str, Standing]"
 
 _SOURCE = -1
 _LAST_LINE = 120
+_WHY = 100
 
 
 def render_cell(
@@ -127,7 +128,7 @@ def state_of(cell: Cell, states: States | None = None) -> str:
     """
     if states and cell.id in states:
         standing = states[cell.id]
-        return f"stale ({standing.why})" if standing.state == "stale" else standing.state
+        return f"stale ({one_line(standing.why, _WHY)})" if standing.state == "stale" else standing.state
     if cell.running:
         return "running"
     if any(output["output_type"] == "error" for output in cell.outputs):

@@ -27,6 +27,7 @@ _REPEATS = 3
 _REACH = 40
 _LINE_ENDS = 8
 _CLIPPED = 200
+_REASON = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ def one_line(text: str, limit: int = _CLIPPED) -> str:
     flat = _UNBROKEN.sub(" ", neutral(redact(_ANSI.sub("", text[: 20 * limit]))))
     flat = _UNSEEN.sub("", flat).replace(_SEPARATOR, "•")
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def reason(error: Exception) -> str:
+    """What an error says, as part of a line of ours: it may have the words of a server in it, or the name of a file."""
+    return one_line(str(error), _REASON)
 
 
 def fence(text: str, tag: str) -> str:

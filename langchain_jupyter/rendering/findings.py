@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.rendering.render import Rendered, content_of
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def render_findings(
     lines: list[str] = []
     for each in findings:
         where = handle_of(each.cell_id) if each.cell_id else "notebook"
-        line = f"{each.weight}: {where} {each.text} [{each.rule}]"
+        line = f"{each.weight}: {where} {one_line(each.text)} [{each.rule}]"
         room -= len(line) + 1
         if room < 0:
             break

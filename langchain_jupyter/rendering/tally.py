@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_jupyter.rendering.fences import neutral, one_line
+from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.rendering.render import Rendered, content_of, first_line, last_line, render_execution, seconds
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _LINES = 60
 _SHARE = 2
+_LEFT_OUT = 40
 _NAMED = 20
+_NOTE = 600
 
 
 def render_batch(
@@ -42,9 +44,11 @@ def render_batch(
         unmade: Finds the cell that would have set a name.
     """
     head = _head(batch, handle_of)[: limits.per_call]
-    lines = _lines(batch, handle_of, limits.per_call // _SHARE)
+    top = [head, *_noted(batch, limits.per_call - len(head) - _LEFT_OUT)]
+    room = limits.per_call - sum(len(line) + 1 for line in top)
+    lines = _lines(batch, handle_of, min(room, limits.per_call // _SHARE))
     last = batch.current or next((each.execution for each in reversed(batch.outcomes) if each.execution), None)
-    room = limits.per_call - sum(len(line) + 1 for line in (head, *lines))
+    room -= sum(len(line) + 1 for line in lines)
     artifact: dict[str, Any] = {
         "status": batch.status,
         "execution": batch.ref,
@@ -53,7 +57,7 @@ def render_batch(
         "left": list(batch.left),
     }
     if last is None or room < 1:
-        return Rendered(content_of([head, *lines]), artifact)
+        return Rendered(content_of([*top, *lines]), artifact)
     shown = render_execution(
         last,
         handle=handle_of(str(last.cell_id)),
@@ -68,7 +72,7 @@ def render_batch(
     title, _, rest = str(blocks[0]).partition("\n")
     if lines and lines[-1].startswith(title):  # it was said in the line above
         blocks[:1] = [rest] if rest else []
-    return Rendered(content_of([head, *lines, *blocks]), artifact | {"last": shown.artifact})
+    return Rendered(content_of([*top, *lines, *blocks]), artifact | {"last": shown.artifact})
 
 
 def _head(batch: BatchState, handle_of: Callable[[str], str]) -> str:
@@ -87,7 +91,14 @@ def _head(batch: BatchState, handle_of: Callable[[str], str]) -> str:
         said += f", {changed} with other outputs than before" if changed else ", outputs as before"
     if batch.left:
         said += f"; not run: {_named([handle_of(cell_id) for cell_id in batch.left])}"
-    return f"{said}\n{neutral(batch.note)}" if batch.note else said
+    return said
+
+
+def _noted(batch: BatchState, room: int) -> list[str]:
+    """Why it stopped: the text of an error, which may have the source of a cell in a fence."""
+    if not batch.note or room < 2:
+        return []
+    return [batch.note if len(batch.note) < room else one_line(batch.note, room - 1)]
 
 
 def _now(batch: BatchState, handle_of: Callable[[str], str]) -> str:
@@ -138,7 +149,7 @@ def _line(outcome: CellOutcome, handle_of: Callable[[str], str]) -> str:
     if outcome.execution is None:
         return f"{handle_of(outcome.cell_id)} {one_line(outcome.note)}"
     said = first_line(outcome.execution, handle_of(outcome.cell_id))
-    return f"{said} · {outcome.note}" if outcome.note else said
+    return f"{said} · {one_line(outcome.note, _NOTE)}" if outcome.note else said
 
 
 def _plain(outcome: CellOutcome) -> bool:

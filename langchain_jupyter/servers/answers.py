@@ -13,13 +13,18 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from langchain_jupyter.rendering.fences import one_line
 
 T = TypeVar("T")
 
 _LONGEST = 200
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:~-]{0,199}$")]
+Line = Annotated[str, AfterValidator(one_line)]
+"""In a server's own words. Names of kernel specs are such, too: those that Jupyter allows are as they were."""
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -27,7 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 class About:
     """Of `/api`."""
 
-    version: str
+    version: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class KernelModel:
     """
 
     id: Id
-    name: str
+    name: Line
     execution_state: str | None = None
     connections: int | None = None
 
@@ -88,8 +93,8 @@ class KernelSpec:
 class KernelSpecs:
     """The kernels that are installed, by name, and which is the default."""
 
-    kernelspecs: Mapping[str, KernelSpec]
-    default: str = "python3"
+    kernelspecs: Mapping[Line, KernelSpec]
+    default: Line = "python3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +151,7 @@ class Progress:
     """How far a hub is with the start of a server."""
 
     progress: float | None = None
-    message: str | None = None
+    message: Line | None = None
     failed: bool = False
 
 
@@ -165,7 +170,7 @@ def checked(shape: type[T], answer: object) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise WrongShape(" ".join(f"{where}: {first['msg']}".lstrip(": ").split())[:_LONGEST]) from None
+        raise WrongShape(one_line(f"{where}: {first['msg']}".lstrip(": "), _LONGEST)) from None
     return found
 
 

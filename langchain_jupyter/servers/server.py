@@ -25,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from langchain_jupyter.errors import ConnectionLost, ServerError, ServerRefused, ServerUnreachable
 from langchain_jupyter.redaction import Redactor
+from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.servers.answers import About, WrongShape, checked
 from langchain_jupyter.settings import ServerSettings
 
@@ -38,6 +39,7 @@ _ATTEMPTS = 4
 _LONGEST = 300.0  # seconds for a whole answer, however steadily it comes
 _LARGEST = 1_000_000_000  # bytes of an answer, or of a message: a notebook is one
 _EVENTS = 1_000_000  # characters of one event
+_READ, _SAID = 100_000, 300  # characters of what it says went wrong: read, and told
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 
 wire = logging.getLogger(f"{__name__}.wire")
@@ -131,8 +133,7 @@ class JupyterServer:
         except httpx.DecodingError as error:
             raise self._strange(path, "it is compressed, and cannot be read") from error
         if not answer.is_success:
-            reason = self._redactor.redact(_reason(body))  # a server may repeat what it was sent
-            raise self._refusal(answer.status_code, f"{method} {path}", reason)
+            raise self._refusal(answer.status_code, f"{method} {path}", _reason(body, self._redactor))
         if not body:
             return None
         try:
@@ -430,14 +431,15 @@ def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | No
 
 
 def _name(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Its class, and what it says: the reason with which a server closes a WebSocket is among that."""
+    return f"{type(error).__name__}: {one_line(str(error))}" if str(error) else type(error).__name__
 
 
-def _reason(body: bytes) -> str:
-    """What Jupyter says went wrong, in one line."""
+def _reason(body: bytes, redactor: Redactor) -> str:
+    """What Jupyter says went wrong, in one line; a server may repeat what it was sent."""
     try:
         said = jsonlib.loads(body)
     except (ValueError, RecursionError):
         return ""
     message = said.get("message") or said.get("reason") if isinstance(said, Mapping) else None
-    return " ".join(str(message or "").split())[:300]
+    return one_line(redactor.redact(str(message or "")[:_READ]).strip(), _SAID)

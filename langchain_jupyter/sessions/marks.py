@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from langchain_jupyter.documents.notebook import METADATA_KEY
-from langchain_jupyter.models import Cell, ErrorInfo, Execution, Output
+from langchain_jupyter.models import Cell, ErrorInfo, Execution, Output, Status
 
 _PIECE = 100_000
 _OUTPUTS_TO_DATA = 3
+_STATUSES = frozenset(get_args(Status))
+_WORD = re.compile(r"[A-Za-z0-9-]{0,40}")
 
 
 def digest(text: str) -> str:
@@ -41,9 +44,17 @@ def ended(key: str, execution: str, status: str, source: str, outputs: Sequence[
 
 
 def mark_of(cell: Cell) -> Mapping[str, Any]:
-    """The mark: `key`, `status`, `execution`, and what else `begun` and `ended` put in; empty if there is none."""
+    """The mark: `key`, `status`, `execution`, and what else `begun` and `ended` put in; empty if there is none.
+
+    A notebook is no more to be trusted in its metadata than anywhere else: what we cannot have written is none.
+    """
     mark = cell.metadata.get(METADATA_KEY)
-    return mark if isinstance(mark, Mapping) else {}
+    return mark if isinstance(mark, Mapping) and _is_ours(mark) else {}
+
+
+def _is_ours(mark: Mapping[str, Any]) -> bool:
+    words = all(isinstance(mark.get(name), str) and _WORD.fullmatch(mark[name]) for name in ("key", "execution"))
+    return words and mark.get("status") in _STATUSES and isinstance(mark.get("receipt", {}), Mapping)
 
 
 def receipt_of(cell: Cell) -> Mapping[str, str]:

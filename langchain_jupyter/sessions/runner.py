@@ -14,6 +14,7 @@ from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.errors import ConnectionLost, KernelDied, KernelUnavailable, OutOfReach
 from langchain_jupyter.kernels.kernel import Kernel, Message, Recallable, Trailing, truncated
 from langchain_jupyter.models import Cell, Execution
+from langchain_jupyter.rendering.fences import reason
 from langchain_jupyter.sessions import marks
 from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.executions import INVALID, Executions, Listener, Run
@@ -101,7 +102,7 @@ class Runner:
         try:
             await asyncio.shield(self._starting)
         except OutOfReach as error:
-            raise KernelUnavailable(str(error), hint="The code has not run.") from error
+            raise KernelUnavailable(reason(error), hint="The code has not run.") from error
 
     async def take_turn(self) -> None:
         """Take the turn, of a kernel that is up; see `Turn.take`.

@@ -17,6 +17,7 @@ from langchain_jupyter.documents import journal
 from langchain_jupyter.documents.journal import AUTHOR, Edit, Journal
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import Busy, UsageError
+from langchain_jupyter.rendering.fences import one_line
 from langchain_jupyter.sessions.session import NotebookSession
 
 _KEPT = 10_000
@@ -72,7 +73,7 @@ class Reverted:
 
     def __str__(self) -> str:
         cells = f"{len(self.restored)} {'cell' if len(self.restored) == 1 else 'cells'}"
-        said = [f"{self.notebook}: {cells} brought back to what they were."]
+        said = [f"{one_line(self.notebook)}: {cells} brought back to what they were."]
         if self.kept:
             said.append(f"Left alone, since somebody else has changed them: {', '.join(self.kept)}.")
         if self.ran:

@@ -18,6 +18,7 @@ from langchain_jupyter.documents.journal import AUTHOR
 from langchain_jupyter.errors import ChangedOnDisk, DocumentConflict, ToolError
 from langchain_jupyter.human import Act, Human
 from langchain_jupyter.redaction import CURRENT, Redactor
+from langchain_jupyter.rendering.fences import one_line, reason
 from langchain_jupyter.rendering.render import Rendered
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import member_of
@@ -41,6 +42,9 @@ _ACTS: Mapping[Effect, frozenset[Act]] = {
     "run": frozenset({"run"}),
     "kernel": frozenset({"kernel"}),
 }
+
+
+_PENDING = 1_000
 
 
 class ToolHost(Protocol):
@@ -281,7 +285,7 @@ class JupyterTool(BaseTool):
         finally:
             AUTHOR.reset(author)
         if self.effect != "read" and (pending := await call.session.store.settle()):
-            rendered = preceded(f"[{pending}]", rendered)
+            rendered = preceded(f"[{one_line(pending, _PENDING)}]", rendered)
         if change:
             rendered = preceded(change, rendered)
         if self.effect in _ANSWERED_ONCE:
@@ -339,4 +343,4 @@ async def _refresh(session: NotebookSession) -> None:
     try:
         await session.store.refresh()
     except DocumentConflict as error:
-        raise ChangedOnDisk(str(error)) from error
+        raise ChangedOnDisk(reason(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from langchain_jupyter.servers import hub
 from langchain_jupyter.servers import server as servers
 from langchain_jupyter.servers.server import Capabilities, JupyterServer
 from langchain_jupyter.settings import ServerSettings
-from tests.hostile import GOOD, KERNEL, TOKEN, Raw, Route, Server, body, served, spoiled
+from tests.hostile import FORGED, GOOD, KERNEL, TOKEN, Raw, Route, Server, body, served, spoiled
 
 CAN = Capabilities("2.21.1", collaboration=True, contents=True, sessions=True)
 NOTEBOOK = Wanted(choice="", spec="python3", path="a.ipynb", sessions=True)
@@ -111,7 +112,7 @@ ROOMS = {("GET", "/api/collaboration/session/x"): body(b"", status="405 Method N
 PROGRESS = ("GET", "/hub/api/users/ada/server/progress")
 ASLEEP = {
     ("GET", "/user/ada/api"): body(b"", status="503 Asleep"),
-    PROGRESS: body(b'data: {"progress": 1, "failed": true, "message": "no"}\n\n'),
+    PROGRESS: body(b"data: %s\n\n" % json.dumps({"progress": 1, "failed": True, "message": f"no{FORGED}"}).encode()),
 }
 USES = [
     Use(("GET", "/api"), lambda server: server.capabilities()),
@@ -151,7 +152,7 @@ USES = [
 NAMES = [f"{' '.join(use.route).replace(KERNEL, 'ID')}-{number}" for number, use in enumerate(USES)]
 
 
-TOLD = f'{{"message": "bad {TOKEN}", "reason": null}}'.encode()
+TOLD = json.dumps({"message": f"bad {TOKEN}{FORGED}", "reason": None}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 BROKEN: Mapping[str, Raw] = {
     "nothing": body(b""),
@@ -166,7 +167,7 @@ BROKEN: Mapping[str, Raw] = {
     **{f"status {status}": body(TOLD, status=f"{status} No") for status in (400, 401, 403, 404, 409, 410, 429, 500)},
     "a redirect": body(b"", status="302 Found", more="Location: http://127.0.0.1:9/elsewhere\r\n"),
     "compressed badly": body(b"x" * 50, more="Content-Encoding: gzip\r\n"),
-    "the token as a key": body(f'{{"{TOKEN}": 7, "kernelspecs": {{"{TOKEN}": 7}}}}'.encode()),
+    "the token as a key": body(json.dumps({TOKEN: 7, "kernelspecs": {f"{TOKEN}{FORGED}": 7}}).encode()),
     "shorter than it says": Raw(HEAD + b"Content-Length: 100\r\n\r\n{"),
     "no HTTP": Raw(b"SSH-2.0-x\r\n\r\n"),
     "cut": Raw(b""),
@@ -215,12 +216,19 @@ async def wrong_with(use: Use, server: Server, ours: JupyterServer, answer: Any)
             await use.what(ours)
     except JupyterError as error:
         told = "".join(traceback.format_exception(error))
-        return f"the token is told: {told}" if TOKEN in told else "" if str(error) else "nothing is told"
+        if TOKEN in told:
+            return f"the token is told: {told}"
+        return "" if sober(error) else f"nothing is told, or more than a line: {error}"
     except TimeoutError:
         return "it hangs"
     except Exception as error:
         return "".join(traceback.format_exception(error))
     return ""
+
+
+def sober(error: JupyterError) -> bool:
+    """Whether it says something, and nothing that could be taken for a line of the toolkit."""
+    return len(str(error).splitlines()) == 1 and "</" not in str(error) and "<output" not in str(error)
 
 
 @pytest.fixture
@@ -276,6 +284,7 @@ async def test_a_websocket_that_answers_as_no_jupyter_server_does(
 
         await ours.close()
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
+    assert sober(raised.value)
 
 
 async def idle(kernel: RemoteKernel) -> None:
