@@ -267,12 +267,14 @@ def _toolkit(notebook: Path, *, kernel: str = "", lab: bool = False, server_url:
         raise UsageError("--lab starts a server of its own, --server-url names another one: give one of them.")
     if kernel and not server_url and kernel not in (known := installed_specs()):
         raise UsageError(f"There is no kernel spec {kernel!r}. There are: {', '.join(known)}. Give one as --kernel.")
+    environment = Environment.read()
+    options: dict[str, Any] = {"kernel": kernel, "notebook_limits": environment.notebook_limits}
     if not lab:
-        token = Environment.read().jupyter_token or ""
-        with JupyterToolkit(notebook, kernel=kernel, server_url=server_url, token=token) as toolkit:
+        token = environment.jupyter_token or ""
+        with JupyterToolkit(notebook, server_url=server_url, token=token, **options) as toolkit:
             yield toolkit
         return
-    with JupyterToolkit.launch(notebook, kernel=kernel) as toolkit:
+    with JupyterToolkit.launch(notebook, **options) as toolkit:
         _show(toolkit.lab_url)
         yield toolkit
         if sys.stdin.isatty():

@@ -100,7 +100,8 @@ class NotebookLimits:
 
     def too_large(self, what: str) -> NotebookTooLarge:
         """The error for a notebook of more bytes than may be opened: what there is, and what to do."""
-        remedy = "Clear outputs that are not needed, or set NotebookLimits(size=…) higher."
+        more = "NotebookLimits(size=…), or MAX_NOTEBOOK_SIZE in the environment"
+        remedy = f"Clear outputs that are not needed, or allow more: {more}."
         return NotebookTooLarge(f"{what} Nothing of it was changed. {remedy}")
 
     def check_cells(self, notebook: str, count: int) -> None:
@@ -112,7 +113,7 @@ class NotebookLimits:
         if count > self.cells:
             raise NotebookTooLarge(
                 f"{notebook} has {count:,} cells; notebooks of up to {self.cells:,} are opened. Nothing of it was "
-                "changed. Split it, or set NotebookLimits(cells=…) higher."
+                "changed. Split it, or allow more: NotebookLimits(cells=…), or MAX_NOTEBOOK_CELLS in the environment."
             )
 
     def check_source(self, source: str) -> None:
@@ -252,6 +253,7 @@ def _nothing(value: object) -> object:
 _Text = Annotated[str | None, BeforeValidator(_nothing)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_nothing)]
 _Path = Annotated[Path | None, BeforeValidator(_nothing)]
+_Most = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_nothing)]
 
 
 class Environment(BaseSettings):
@@ -278,6 +280,9 @@ class Environment(BaseSettings):
         approve: APPROVE: which calls of that agent a person approves.
         isolation: ISOLATION: "thread" gives each of its threads a notebook.
         redact: REDACT; false shows secrets to models.
+        max_notebook_size: MAX_NOTEBOOK_SIZE: bytes of a notebook that is opened; see `NotebookLimits`.
+        max_notebook_cells: MAX_NOTEBOOK_CELLS: cells of one.
+        max_source: MAX_SOURCE: characters of a source that a tool writes or runs.
     """
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -302,6 +307,9 @@ class Environment(BaseSettings):
     approve: Literal["none", "writes", "runs", "all"] = "none"
     isolation: Literal["shared", "thread"] = "shared"
     redact: Annotated[bool, BeforeValidator(lambda value: True if value == "" else value)] = True
+    max_notebook_size: _Most = None
+    max_notebook_cells: _Most = None
+    max_source: _Most = None
 
     @classmethod
     def read(cls) -> Environment:
@@ -322,6 +330,12 @@ class Environment(BaseSettings):
         return TLS(
             ca_bundle=self.ca_bundle, certificate=self.client_certificate, key=self.client_key, verify=self.verify
         )
+
+    @property
+    def notebook_limits(self) -> NotebookLimits:
+        """How large a notebook may be, and a source."""
+        given = {"size": self.max_notebook_size, "cells": self.max_notebook_cells, "source": self.max_source}
+        return NotebookLimits(**{name: most for name, most in given.items() if most is not None})
 
     @property
     def document_server(self) -> ServerSettings | None:

@@ -182,6 +182,7 @@ class JupyterToolkit(Closing, BaseToolkit):
             "kernel": found.kernel,
             "tls": found.tls,
             "redact": found.redact,
+            "notebook_limits": found.notebook_limits,
         }
         if documents is not None:
             named |= {"server_url": documents.url, "token": documents.token}

@@ -51,7 +51,7 @@ async def examine(case: Case) -> list[Finding]:
         if all(each.state == "ok" for each in specs):
             found.append(await kernel(case.kernel))
     if documents is None and notebook:
-        found.append(await folder(Path(notebook)))
+        found.append(await folder(Path(notebook), environment.notebook_limits))
     if documents is not None:
         found += await jupyter_server(documents, notebook=notebook, kernel=case.kernel)
     if runtimes is not None and runtimes != documents:

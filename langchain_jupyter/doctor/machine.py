@@ -18,6 +18,7 @@ from langchain_jupyter.documents.format import NotANotebook
 from langchain_jupyter.documents.whole import read_settled
 from langchain_jupyter.errors import DocumentError, KernelStartError
 from langchain_jupyter.kernels.local import LocalKernel
+from langchain_jupyter.settings import NotebookLimits
 
 _DEFAULT = "python3"
 _ITSELF = {"python", "python3", f"python3.{sys.version_info.minor}"}
@@ -65,13 +66,13 @@ async def kernel(wanted: str = "") -> Finding:
     return fine("Kernel", f"{wanted or _DEFAULT} started and answered in {time.monotonic() - started:.1f}s.")
 
 
-async def folder(notebook: Path) -> Finding:
-    """Whether the notebook can be read, and written in its folder. It is not opened."""
+async def folder(notebook: Path, limits: NotebookLimits | None = None) -> Finding:
+    """Whether the notebook can be read within the limits, and written in its folder. It is not opened."""
     file, misplaced = _placed(notebook)
     if misplaced is not None:
         return misplaced
     try:
-        found = await read_settled(LocalFile(file, notebook).read)
+        found = await read_settled(LocalFile(file, notebook, limits=limits).read)
     except (NotANotebook, DocumentError) as error:
         said = f"{notebook} cannot be opened: {str(error).rstrip('.')}."
         return problem("Notebook", said, "Mend it, or give another notebook.")

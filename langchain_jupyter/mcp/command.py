@@ -18,7 +18,7 @@ import typer
 
 from langchain_jupyter.errors import SettingsError
 from langchain_jupyter.redaction import RedactingFilter, Redactor
-from langchain_jupyter.settings import Environment, secrets_of_environment
+from langchain_jupyter.settings import Environment, NotebookLimits, secrets_of_environment
 from langchain_jupyter.toolkit import JupyterToolkit
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _NOTEBOOK = "Notebook and kernel"
 _HTTP = "Over HTTP"
 _ACCESS = "Who may call, and what"
+_LIMITS = NotebookLimits()
 
 # Characters of a record of ours. What it shows of a message is ten times as long, for what is cut there is not shown.
 _LOGGED = 2_000
@@ -111,6 +112,27 @@ def serve(
     max_runtime: Annotated[
         float | None, typer.Option(rich_help_panel=_NOTEBOOK, help="Seconds after which a run is interrupted.")
     ] = None,
+    max_notebook_size: Annotated[
+        int,
+        typer.Option(
+            envvar="MAX_NOTEBOOK_SIZE", min=1, rich_help_panel=_NOTEBOOK, help="Bytes of a notebook that is opened."
+        ),
+    ] = _LIMITS.size,
+    max_notebook_cells: Annotated[
+        int,
+        typer.Option(
+            envvar="MAX_NOTEBOOK_CELLS", min=1, rich_help_panel=_NOTEBOOK, help="Cells of a notebook that is opened."
+        ),
+    ] = _LIMITS.cells,
+    max_source: Annotated[
+        int,
+        typer.Option(
+            envvar="MAX_SOURCE",
+            min=1,
+            rich_help_panel=_NOTEBOOK,
+            help="Characters of a source that a tool writes or runs.",
+        ),
+    ] = _LIMITS.source,
     end_kernels: Annotated[
         bool,
         typer.Option(
@@ -140,6 +162,7 @@ def serve(
         "soft_wait": soft_wait,
         "max_runtime": max_runtime,
         "keep_kernels": not end_kernels,
+        "notebook_limits": NotebookLimits(size=max_notebook_size, cells=max_notebook_cells, source=max_source),
         "redact": redactor if environment.redact else False,
     }
     toolkit = _toolkit(environment, notebook, root, {**options, **({"kernel": kernel} if kernel else {})})

@@ -107,6 +107,20 @@ def test_a_task_that_cannot_be_done_says_why(arguments: tuple[str, ...], cause: 
     assert cause in said("run", "Do it.", *MODEL, *arguments)
 
 
+def test_a_notebook_that_is_larger_than_the_environment_allows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large.ipynb").write_text(f'{{"cells": [], "metadata": {{"x": "{"x" * 2_000}"}}, "nbformat": 4}}')
+    monkeypatch.setenv("MAX_NOTEBOOK_SIZE", "1000")
+
+    for command in (("run", "Do it.", *MODEL), ("demo",)):
+        text = said(*command, "--notebook", "large.ipynb")
+
+        assert "notebooks of up to 1,000 bytes are opened" in text
+        assert "or MAX_NOTEBOOK_SIZE in the environment" in text
+    assert "notebooks of up to 1,000 bytes are opened" in invoked("doctor", "--notebook", "large.ipynb").output
+
+
 @pytest.mark.parametrize(
     ("model", "cause"),
     [

@@ -88,6 +88,22 @@ def test_a_token_is_made_and_printed_when_none_is_given(strict: Served) -> None:
     assert answer["result"] == {}
 
 
+def test_limits_of_notebooks_are_options_and_variables(tmp_path: Path) -> None:
+    for name, cells in (("large", ["x" * 3_000]), ("long", ["x", "x"])):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source) for source in cells])
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    options = ["--root", str(tmp_path), "--max-notebook-size", "2000"]
+    with served("", *options, MAX_NOTEBOOK_CELLS="1", MAX_SOURCE="10") as server:
+        large, long = (server.call("get_notebook_info", notebook=f"{name}.ipynb") for name in ("large", "long"))
+        server.call("open_notebook", path="new.ipynb", create=True)
+        source = server.call("append_markdown_cell", notebook="new.ipynb", source="x" * 11)
+
+    assert "notebooks of up to 2,000 bytes are opened" in text_of(large)
+    assert "or MAX_NOTEBOOK_SIZE in the environment" in text_of(large)
+    assert "has 2 cells; notebooks of up to 1 are opened" in text_of(long)
+    assert "up to 10 are accepted" in text_of(source)
+
+
 def test_debug_shows_the_protocol_without_tokens(strict: Served) -> None:
     strict.call("append_markdown_cell", source=f"The tokens are {strict.token} and {SECRET}.")
     until(lambda: "<- tools/call" in "".join(strict.log))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from langchain_jupyter.errors import SettingsError
-from langchain_jupyter.settings import TLS, Environment, ServerSettings
+from langchain_jupyter.settings import TLS, Environment, NotebookLimits, ServerSettings
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,14 @@ def test_the_variables_of_the_guide_are_read(environment: pytest.MonkeyPatch) ->
     assert (found.transport, found.port) == ("streamable-http", 4040)
 
 
+def test_limits_of_notebooks_are_read_and_what_is_not_set_stays(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MAX_NOTEBOOK_SIZE", "500_000_000")
+    environment.setenv("MAX_SOURCE", "10")
+    environment.setenv("MAX_NOTEBOOK_CELLS", "")
+
+    assert Environment.read().notebook_limits == NotebookLimits(size=500_000_000, source=10)
+
+
 def test_their_later_names_go_first(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("JUPYTER_URL", "http://all:1")
     environment.setenv("ROOM_URL", "http://old:1")
@@ -134,7 +142,8 @@ def test_empty_variables_count_as_not_set(environment: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PROVIDER", "elsewhere"), ("PORT", "many"), ("START_NEW_RUNTIME", "perhaps")]
+    ("name", "value"),
+    [("PROVIDER", "elsewhere"), ("PORT", "many"), ("START_NEW_RUNTIME", "perhaps"), ("MAX_NOTEBOOK_SIZE", "0")],
 )
 def test_a_value_that_cannot_work_is_named(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(name, value)
