@@ -18,6 +18,8 @@ from langchain_jupyter.rendering.mime import choose
 
 _BIG = 1_000_000
 _LONG = 100_000
+_SEARCHED = 1_000_000
+"""Characters of a source, and of its outputs, that are looked through for secrets; more takes seconds."""
 _SILENT = 9
 _KNOWN = frozenset(dir(builtins)) | {"get_ipython", "display", "In", "Out", "exit", "quit", "__file__", "__name__"}
 _GIVEN = re.compile(
@@ -113,7 +115,7 @@ def _size(output: Mapping[str, object]) -> int:
 
 def _secrets(cell: Cell) -> Iterator[Finding]:
     shown = "\n".join(_shown(cell))
-    for where, text in (("source", cell.source), ("output", shown)):
+    for where, text in (("source", cell.source[:_SEARCHED]), ("output", shown[:_SEARCHED])):
         kinds = kinds_of(text) or (["a password or key"] if _GIVEN.search(text) else [])
         if kinds:
             yield Finding(cell.id, "wrong", "secret", f"has what looks like {kinds[0]} in its {where}")

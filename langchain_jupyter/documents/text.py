@@ -18,6 +18,8 @@ _WORD = re.compile(r"\w+|\W")
 _SLIDE = 1_000
 _CHARACTERWISE = 4_000
 """Above this many characters a changed block is compared by lines; by nothing, where lines take too long, too."""
+_LINEWISE = 4_000_000
+"""Above this many characters it is compared by nothing: to split it into lines takes a second."""
 
 
 class TextEdit(NamedTuple):
@@ -164,7 +166,7 @@ def _common_prefix(a: str, b: str) -> int:
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2
-        if a[:middle] == b[:middle]:
+        if a[low:middle] == b[low:middle]:
             low = middle
         else:
             high = middle - 1
@@ -187,7 +189,7 @@ def _blocks(old: str, new: str) -> Iterator[_Block]:
 def _differences(old: str, new: str) -> Iterator[_Block]:
     if not old and not new:
         return
-    for characterwise in (True, False):
+    for characterwise in (True, False) if len(old) + len(new) <= _LINEWISE else ():
         if characterwise and len(old) + len(new) > _CHARACTERWISE:
             continue
         a, b = (list(old), list(new)) if characterwise else (old.splitlines(True), new.splitlines(True))

@@ -26,6 +26,8 @@ States: TypeAlias = "Mapping[str, Standing]"
 _SOURCE = -1
 _LAST_LINE = 120
 _WHY = 100
+_LONGEST = 1_000_000
+"""Characters of a source that is shown whole, or kept to be read on; more than that is no code, but data."""
 
 
 def render_cell(
@@ -179,12 +181,14 @@ def _sheet(
     states: States | None = None,
 ) -> _Sheet:
     blocks: Blocks = [title] if title else []
-    source, whole = printable(cell.source), True
+    source, whole = printable(cell.source, _LONGEST), len(cell.source) <= _LONGEST
+    if not whole and budget - length(blocks) > _LAST_LINE:
+        blocks.append(f"[{len(cell.source):,} characters of source; of its beginning and its end:]")
     if source:
         kept = Kept("text/plain", source)
         room = budget - length(blocks) - 1
         shown = fenced(source, "source", room, lambda: more(references.keep(cell.id, _SOURCE, kept)), fold=False)
-        whole = shown is not None and not shown[1]
+        whole = whole and shown is not None and not shown[1]
         blocks += [shown[0]] if shown else []
     parts = parts_of(cell.outputs, cell_of) if outputs else []
     blocks += drawing.draw(parts, cell.id, budget - length(blocks)) if parts else []

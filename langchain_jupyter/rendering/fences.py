@@ -12,6 +12,9 @@ from langchain_jupyter.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+LONGEST = 10_000_000
+"""Characters of a text that is looked through whole: as many as a run may print."""
+
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b\n]*\x1b\\|\x1b[ -/]*[0-~]"
 )
@@ -27,6 +30,8 @@ _REPEATS = 3
 _REACH = 40
 _LINE_ENDS = 8
 _CLIPPED = 200
+_END = 120_000
+_EDGE = 20_000  # what may be half of a secret, and so is not known for one
 _REASON = 1_000
 
 
@@ -38,8 +43,21 @@ class _Row:
     more: int = 0
 
 
-def printable(text: str) -> str:
-    """Without ANSI escapes and control characters other than newline and tab, and without secrets."""
+def printable(text: str, longest: int = LONGEST) -> str:
+    """Without ANSI escapes and control characters other than newline and tab, and without secrets.
+
+    Args:
+        text: Of any length.
+        longest: Characters of one that is looked through whole. Of a longer one its beginning and its end are given,
+            and a line between them that says so: to look for secrets in ten million characters takes about a second.
+    """
+    if len(text) > max(longest, 2 * _END):
+        head, tail = _plain(text[:_END])[:-_EDGE], _plain(text[-_END:])[_EDGE:]
+        return f"{head}\n[… of {len(text):,} characters only the beginning and the end are looked into …]\n{tail}"
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
     return redact(_CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")))
 
 

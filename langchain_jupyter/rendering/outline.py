@@ -22,6 +22,8 @@ _OUTLINE = 4_000
 _DIFF = 1_500
 _CLIP = 80
 _COMPARED = 200_000
+_LONGEST = 2_000_000
+"""Characters of both sources together; to read more takes longer than their difference is worth."""
 _LISTED = 500
 """Cells in the artifact, which is checkpointed with each step."""
 
@@ -57,6 +59,8 @@ def render_diff(old: str, new: str, *, budget: int = _DIFF) -> str:
         new: The source after.
         budget: Characters of what is returned.
     """
+    if old != new and len(old) + len(new) > _LONGEST:
+        return f"[{old.count(chr(10)) + 1:,} lines became {new.count(chr(10)) + 1:,}]"
     before, after = printable(old).split("\n"), printable(new).split("\n")
     if before == after:
         return "[nothing changed that can be seen]" if old != new else "[nothing changed]"

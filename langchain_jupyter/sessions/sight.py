@@ -15,6 +15,7 @@ from langchain_jupyter.sessions.positions import Positions
 _POSITION = re.compile(r"#?(\d+)")
 _COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
 _SHOWN = 8_000
+_READ = 1_000_000
 _MEMBER = "\x1f"
 _CALLERS = 200
 _LOOKED = 100
@@ -102,7 +103,7 @@ class Sight:
         now, seen = document.cell(cell_id), self._sources.get(cell_id)
         if seen is None or seen == now.source:
             return
-        shown = fenced(printable(now.source), "source", _SHOWN, str, fold=False)
+        shown = fenced(printable(now.source, _READ), "source", _SHOWN, str, fold=False)
         if shown is not None and not shown[1]:
             self.saw(now)
         raise CellChanged(
