@@ -57,6 +57,12 @@ def printable(text: str, longest: int = LONGEST) -> str:
     return _plain(text)
 
 
+def ending(text: str, size: int) -> str:
+    """The last characters of a text, printable, or fewer of them: what may be half of a secret is not shown."""
+    end = text[-size - 2 * _EDGE :]
+    return (_plain(end) if len(end) == len(text) else _plain(end)[_EDGE:])[-size:]
+
+
 def _plain(text: str) -> str:
     return redact(_CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")))
 

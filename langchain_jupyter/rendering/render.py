@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_jupyter.analysis.hints import Unmade, hint_of
-from langchain_jupyter.rendering.fences import one_line, printable
+from langchain_jupyter.rendering.fences import ending, one_line
 from langchain_jupyter.rendering.parts import Drawing, parts_of, records
 from langchain_jupyter.rendering.tracebacks import own_first
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Blocks: TypeAlias = "list[str | dict[str, Any]]"
 
 _NOTE = 600
+_LAST = 2_000
 """Characters of a note, which may tell of several things, and of the last of them what matters most."""
 
 
@@ -131,7 +132,7 @@ def last_line(execution: Execution) -> str:
     """The last line that was printed; empty if there is none."""
     for output in reversed(execution.outputs):
         if output["output_type"] == "stream":
-            lines = [line for line in printable(str(output["text"])[-2_000:]).split("\n") if line.strip()]
+            lines = [line for line in ending(str(output["text"]), _LAST).split("\n") if line.strip()]
             if lines:
                 return one_line(lines[-1].strip())
     return ""
