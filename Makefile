@@ -35,7 +35,7 @@ LOWEST_TESTS := tests/unit $(addprefix tests/integration/test_,$(addsuffix .py,m
 # What needs only Python.
 PYTEST := $(BIN)/python -m pytest $(PARALLEL) -m "not browser and not servers"
 
-.PHONY: help demo test test-failed faults test-browser test-mcp test-servers test-lowest audit constraints-lowest test-more test-all check format docs bench test-wheel constraints clean same-python
+.PHONY: help demo test test-failed faults fuzz test-browser test-mcp test-servers test-lowest audit constraints-lowest test-more test-all check format docs bench test-wheel constraints clean same-python
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,9 @@ test-browser: $(READY) build/chromium/.ready ## Run the tests that need a browse
 
 faults: $(READY) ## Inject every fault of the README's table, and print how long each took to be told
 	@FROZEN_SECONDS=20 $(BIN)/python -m pytest $(PARALLEL) -q tests/faults
+
+fuzz: $(READY) ## Look for what no test has found yet: other examples, EXAMPLES=1500 for each test, MINUTES=5 at most
+	@$(BIN)/python -m pytest $(PARALLEL) -m "hypothesis and not browser and not servers" --hypothesis-profile search
 
 test-mcp: $(READY) $(MCP2)/.ready $(MCP_TOOLS)/.ready ## Run MCP clients and servers of both SDKs, its conformance suite and its inspector
 	@$(BIN)/python -m pytest $(PARALLEL) -m servers tests/integration/test_mcp_*.py

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 _CONTROL = re.compile(r"\r+\n|\r|\x08|\x1b\[\d*[AK]")
 _SCREEN = 1_000
+_DIGITS = 9
+"""More of a number are not looked at: it means the top of the screen in any case, and Python converts only so many."""
 
 
 class StreamText:
@@ -134,9 +136,9 @@ class StreamText:
         elif sequence == "\x08":
             self._column = max(self._column - 1, 0)
         elif sequence.endswith("A"):
-            self._row = max(self._row - int(sequence[2:-1] or 1), 0)
+            self._row = max(self._row - int(sequence[2:-1][:_DIGITS] or 1), 0)
         else:
-            self._erase(int(sequence[2:-1] or 0))
+            self._erase(int(sequence[2:-1][:_DIGITS] or 0))
 
     def _newline(self) -> None:
         if self._row == len(self._rows) - 1:

@@ -7,16 +7,16 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from langchain_jupyter.servers.lab import LabServer
 from langchain_jupyter.tools.base import JupyterTool
 from langchain_jupyter.tools.call import Call
-from tests import gateways, planted
+from tests import gateways, planted, search
 from tests.faulttable import table
 from tests.hub import Hub
 from tests.servers import Child, jupyter_server
@@ -24,16 +24,27 @@ from tests.serving import Served, served
 
 LEAKS = planted.Leaks()
 
-# The same examples each time, however long one takes: a push does not fail for an example that nobody wrote, nor for a
-# busy machine. To look for others: `pytest --hypothesis-profile search`.
-settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("tests", settings.get_profile("search"), derandomize=True, database=None)
-settings.load_profile("tests")
+search.register()
 
 
 def pytest_configure() -> None:
     """Plant a secret, before anything is started."""
     os.environ[planted.VARIABLE] = planted.secret("environment")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A search takes its time, and is a failure only where it hangs."""
+    if search.searching():
+        for item in items:
+            item.add_marker(pytest.mark.timeout(search.PATIENCE), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A search ends with its time."""
+    test = getattr(item, "obj", None)
+    with search.bounded(test) if search.searching() and hasattr(test, "hypothesis") else nullcontext():
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import platformdirs
 
 from langchain_jupyter.documents.recovery import JournalFile
-from langchain_jupyter.documents.whole import Stamp, WholeStore, digest_of
+from langchain_jupyter.documents.whole import Overtaken, Stamp, WholeStore, digest_of
 from langchain_jupyter.errors import (
     ConnectionLost,
     DocumentError,
@@ -63,15 +63,9 @@ class ContentsStore(WholeStore):
         super().__init__(RemoteFile(server, path, state, limits), path, limits)
         self._away = ""
 
-    async def save(self) -> None:
-        """Write the whole notebook now, if anything has changed.
-
-        Raises:
-            DocumentError: It cannot be written; the changes are in the journal.
-            DocumentConflict: Others changed the same cells.
-        """
+    async def _save(self) -> None:
         try:
-            await super().save()
+            await super()._save()
             self._away = ""
         except _AWAY as error:
             raise DocumentError(
@@ -192,8 +186,14 @@ class RemoteFile:
         self._limits.check_size(str(self._path), len(content))
         return content, self._stamped(model)
 
-    async def write(self, content: bytes) -> Stamp:
-        """Replace the text; the server does it whole or not at all."""
+    async def write(self, content: bytes, over: Stamp) -> Stamp:
+        """Replace the text; the server does it whole or not at all.
+
+        Raises:
+            Overtaken: Another one is there.
+        """
+        if await self.stamp() not in (over, None):
+            raise Overtaken
         await self._put(str(self._path), content.decode("utf-8"))
         return digest_of(content) if self._sha256 else await self.stamp()
 

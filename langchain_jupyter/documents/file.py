@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from langchain_jupyter.documents.recovery import JournalFile, lock, open_file
-from langchain_jupyter.documents.whole import WholeStore, off_loop
+from langchain_jupyter.documents.whole import Overtaken, Stamp, WholeStore, off_loop
 from langchain_jupyter.errors import DocumentError
 from langchain_jupyter.settings import NotebookLimits
 
@@ -75,9 +75,13 @@ class LocalFile:
         """
         return await off_loop(self._read)
 
-    async def write(self, content: bytes) -> tuple[int, ...] | None:
-        """Replace it atomically."""
-        return await off_loop(_replace, self._path, content)
+    async def write(self, content: bytes, over: Stamp) -> tuple[int, ...] | None:
+        """Replace it atomically.
+
+        Raises:
+            Overtaken: Another program has written it since.
+        """
+        return await off_loop(_replace, self._path, content, over)
 
     async def set_aside(self, text: str) -> str:
         """Write a copy beside it; returns its path."""
@@ -134,8 +138,12 @@ def _of(status: os.stat_result) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _replace(path: Path, content: bytes) -> tuple[int, ...] | None:
-    """Put a file with that content in the place of another, whole or not at all."""
+def _replace(path: Path, content: bytes, over: Stamp) -> tuple[int, ...] | None:
+    """Put a file with that content in the place of another, whole or not at all.
+
+    Raises:
+        Overtaken: It is no longer the one with that stamp. Before other programs let go of the disk, seconds can pass.
+    """
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -144,6 +152,8 @@ def _replace(path: Path, content: bytes) -> tuple[int, ...] | None:
             file.write(content)
             file.flush()
             os.fsync(fd)
+            if _stamp(path) not in (over, None):
+                raise Overtaken
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

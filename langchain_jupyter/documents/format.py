@@ -16,7 +16,8 @@ from typing import Any
 from langchain_jupyter.outputs import clean
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What nbformat has for the id of a cell."""
 _SPLIT = ("application/javascript", "image/svg+xml")
 _FOREIGN = re.compile(r"\d{19}|\\u[dD][89a-fA-F]")
 """Where a document may be unable to hold what JSON can: integers beyond 64 bits, lone surrogates."""
@@ -105,6 +106,8 @@ def parse(text: str) -> NotebookText:
         value = json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise NotJSON(f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:  # Python converts no integer of more than 4,300 digits
+        raise NotANotebook("it holds a number of thousands of digits") from error
     except RecursionError as error:
         raise NotANotebook(f"it is nested too deeply, in more than {_DEPTH} levels") from error
     if _is_deep(value):
@@ -209,7 +212,7 @@ def _wrong(cell: Mapping[str, Any]) -> str:
         "metadata": isinstance(cell.get("metadata") or {}, dict),
         "attachments": isinstance(cell.get("attachments") or {}, dict),
         "execution_count": count is None or (isinstance(count, int) and not isinstance(count, bool)),
-        "outputs": isinstance(outputs, list) and all(map(_is_output, outputs)),
+        "outputs": isinstance(outputs, list) and all(map(is_output, outputs)),
     }
     return next((name for name, right in checks.items() if not right), "")
 
@@ -218,7 +221,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
 
 
-def _is_output(value: Any) -> bool:
+def is_output(value: Any) -> bool:
+    """Whether it has what an output must have."""
     if not isinstance(value, dict) or not isinstance(value.get("output_type"), str):
         return False
     if value["output_type"] == "stream":
@@ -233,7 +237,7 @@ def _with_ids(
 ) -> tuple[list[dict[str, Any]], list[str | None]]:
     """Cells with an id each; where it was missing, taken or not valid, one that follows from position and source."""
     wanted = [cell.get("id") for cell in cells]
-    good = {id_ for id_ in wanted if isinstance(id_, str) and _VALID_ID.fullmatch(id_)}
+    good = {id_ for id_ in wanted if isinstance(id_, str) and VALID_ID.fullmatch(id_)}
     used: set[str] = set()
     named, kept = [], []
     for position, (cell, raw) in enumerate(zip(cells, raws, strict=True)):

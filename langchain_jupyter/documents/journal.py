@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from langchain_jupyter.documents.format import VALID_ID, is_output
 from langchain_jupyter.outputs import size_of
 
 if TYPE_CHECKING:
@@ -61,12 +62,19 @@ class Edit:
 
         Raises:
             TypeError: It is not such an object.
+            ValueError: As TypeError.
         """
         fields = dict(value)
         fields["place"] = _place(fields.get("place"))
         if fields.get("op") == "move":
             fields["old"], fields["new"] = _place(fields.get("old")), _place(fields.get("new"))
-        return cls(**fields)
+        edit = cls(**fields)
+        fits = _FITS.get(edit.op)
+        if fits is None or not VALID_ID.fullmatch(edit.cell_id) or not isinstance(edit.key, str):
+            raise ValueError(f"no edit: {edit.op!r}")
+        if not (fits(edit, edit.old) and fits(edit, edit.new)):
+            raise ValueError(f"an edit ({edit.op}) without what it has to have")
+        return edit
 
 
 class Journal:
@@ -154,7 +162,7 @@ def _apply_cell(document: NotebookDocument, edit: Edit) -> bool:
         return True
     if not present:
         return True
-    if document.source(edit.cell_id) != edit.old["source"]:
+    if _meant(document.snapshot(edit.cell_id)) != _meant(edit.old):
         return False
     document.delete(edit.cell_id)
     return True
@@ -176,15 +184,32 @@ def _apply_move(document: NotebookDocument, edit: Edit) -> bool:
 
 
 def _apply_outputs(document: NotebookDocument, edit: Edit) -> bool:
-    if edit.cell_id in document:
+    if edit.cell_id not in document:
+        return False
+    now = outputs_of(document.snapshot(edit.cell_id))
+    if now == edit.old:
         document.set_outputs(edit.cell_id, edit.new["outputs"], edit.new["execution_count"])
-    return edit.cell_id in document
+    return now in (edit.old, edit.new)
 
 
 def _apply_metadata(document: NotebookDocument, edit: Edit) -> bool:
-    if edit.cell_id in document:
+    if edit.cell_id not in document:
+        return False
+    now = document.snapshot(edit.cell_id)["metadata"].get(edit.key)
+    if now == edit.old:
         document.set_metadata(edit.cell_id, edit.key, edit.new)
-    return edit.cell_id in document
+    return now in (edit.old, edit.new)
+
+
+def outputs_of(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run writes into a cell."""
+    return {"outputs": list(cell.get("outputs") or []), "execution_count": cell.get("execution_count")}
+
+
+def _meant(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a cell its deletion is about: whoever has changed that since would not have it gone."""
+    members = [cell.get(name) or None for name in ("source", "cell_type", "attachments", "outputs")]
+    return *members, cell["metadata"].get("tags")
 
 
 _APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
@@ -196,6 +221,31 @@ _APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
 }
 
 
+def _fits_cell(edit: Edit, value: Any) -> bool:
+    if value is None:
+        return True
+    members = {"id": str, "cell_type": str, "source": str, "metadata": dict}
+    right = isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in members.items())
+    return (
+        right and value["id"] == edit.cell_id and _fits_outputs(edit, {"outputs": [], "execution_count": None, **value})
+    )
+
+
+def _fits_outputs(edit: Edit, value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("outputs"), list) or "execution_count" not in value:
+        return False
+    return all(map(is_output, value["outputs"]))
+
+
+_FITS: Mapping[Op, Callable[[Edit, Any], bool]] = {
+    "cell": _fits_cell,
+    "source": lambda edit, value: isinstance(value, str),
+    "move": lambda edit, value: True,
+    "outputs": _fits_outputs,
+    "metadata": lambda edit, value: True,
+}
+
+
 def _size(edit: Edit) -> int:
     """Characters of what it holds."""
     return size_of(edit.old) + size_of(edit.new)
@@ -203,4 +253,6 @@ def _size(edit: Edit) -> int:
 
 def _place(value: Any) -> Place:
     after, before = value or (None, None)
+    if not all(name is None or isinstance(name, str) for name in (after, before)):
+        raise ValueError("no place")
     return after, before

@@ -9,7 +9,8 @@ from langchain_jupyter.documents.notebook import NotebookDocument
 
 Snapshot: TypeAlias = Mapping[str, Any]
 
-_MEMBERS = (("source",), ("cell_type",), ("metadata",), ("attachments",), ("outputs", "execution_count"))
+_OF_CODE = ("outputs", "execution_count")
+_MEMBERS = (("source",), ("cell_type",), ("metadata",), ("attachments",), _OF_CODE)
 
 
 def clashes(document: NotebookDocument, base: Mapping[str, Snapshot], theirs: Sequence[Snapshot]) -> list[str]:
@@ -26,7 +27,7 @@ def clashes(document: NotebookDocument, base: Mapping[str, Snapshot], theirs: Se
         cell_id, before = cell["id"], base.get(cell["id"])
         if cell_id in document:
             ours = document.snapshot(cell_id)
-            if any(_clash(names, before, ours, cell) for names in _MEMBERS):
+            if any(_clash(names, before, ours, cell) for names in _MEMBERS) or _ousted(before, ours, cell):
                 found.append(cell_id)
         elif before is not None and differ(before, cell):
             found.append(cell_id)
@@ -63,10 +64,10 @@ def _take_members(document: NotebookDocument, before: Snapshot | None, theirs: S
     cell_id = theirs["id"]
     ours = document.snapshot(cell_id)
     changed = {names[0] for names in _MEMBERS if _changed(names, before, theirs) and _changed(names, ours, theirs)}
-    if changed & {"cell_type", "attachments"}:
+    if changed & {"cell_type", "attachments"}:  # a document sets these when a cell comes, and never again
         place = document.place(cell_id)
         document.delete(cell_id)
-        document.insert(theirs, place=place)
+        document.insert(_joined(ours, theirs, changed), place=place)
         return
     if "source" in changed:
         document.set_source(cell_id, theirs["source"])
@@ -75,6 +76,16 @@ def _take_members(document: NotebookDocument, before: Snapshot | None, theirs: S
             document.set_metadata(cell_id, key, theirs["metadata"].get(key))
     if "outputs" in changed and theirs["cell_type"] == "code":
         document.set_outputs(cell_id, theirs["outputs"], theirs.get("execution_count"))
+
+
+def _joined(ours: Snapshot, theirs: Snapshot, changed: set[str]) -> dict[str, Any]:
+    """Our version of a cell with the members that they changed."""
+    taken = {name for names in _MEMBERS if names[0] in changed for name in names}
+    cell = {name: theirs[name] for name in theirs if name in taken}
+    cell |= {name: ours[name] for name in ours if name not in taken}
+    if cell["cell_type"] == "code":
+        return {"outputs": [], "execution_count": None} | cell
+    return {name: value for name, value in cell.items() if name not in _OF_CODE}
 
 
 def _take_order(document: NotebookDocument, base: Sequence[str], theirs: Sequence[str]) -> None:
@@ -92,6 +103,11 @@ def _take_order(document: NotebookDocument, base: Sequence[str], theirs: Sequenc
 
 def _clash(names: Sequence[str], before: Snapshot | None, ours: Snapshot, theirs: Snapshot) -> bool:
     return _changed(names, before, ours) and _changed(names, before, theirs) and _changed(names, ours, theirs)
+
+
+def _ousted(before: Snapshot | None, ours: Snapshot, theirs: Snapshot) -> bool:
+    """Whether a cell has run here that is no code any more for them: there is no place for its outputs."""
+    return theirs["cell_type"] != "code" and bool(ours.get("outputs")) and _changed(_OF_CODE, before, ours)
 
 
 def differ(one: Snapshot, other: Snapshot) -> bool:

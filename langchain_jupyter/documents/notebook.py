@@ -11,8 +11,9 @@ from typing import Any
 from jupyter_ydoc import YNotebook
 from pycrdt import Array, Doc, Map, Text
 
+from langchain_jupyter.documents.format import VALID_ID
 from langchain_jupyter.documents.handles import Handles
-from langchain_jupyter.documents.journal import Edit, Journal, Place
+from langchain_jupyter.documents.journal import Edit, Journal, Place, outputs_of
 from langchain_jupyter.documents.mirror import CellMirror
 from langchain_jupyter.documents.text import TextEdit, text_edits
 from langchain_jupyter.errors import CellChanged
@@ -24,7 +25,6 @@ METADATA_KEY = "langchain_jupyter"
 
 _WORN = 2_000
 _WORN_EACH = 5
-_VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -231,7 +231,7 @@ class NotebookDocument:
             ValueError: The id stands here already, or is not an nbformat cell id.
         """
         cell_id = cell["id"]
-        if cell_id in self or not _VALID_ID.fullmatch(cell_id):
+        if cell_id in self or not VALID_ID.fullmatch(cell_id):
             raise ValueError(f"cell id {cell_id!r} is taken or not valid")
         at = self._position(place)
         neighbours = (
@@ -368,7 +368,7 @@ class NotebookDocument:
             ycell = self.ycell(cell_id)
             ycell["execution_count"] = execution_count
             ycell["execution_state"] = "idle"
-        self._record(Edit("outputs", cell_id, _outputs(before), _outputs(self.snapshot(cell_id))))
+        self._record(Edit("outputs", cell_id, outputs_of(before), outputs_of(self.snapshot(cell_id))))
 
     def set_outputs(self, cell_id: str, outputs: Sequence[Output], execution_count: int | None) -> None:
         """Replace the outputs and the execution count of a code cell.
@@ -377,7 +377,7 @@ class NotebookDocument:
             KeyError: There is no such cell.
         """
         new = {"outputs": list(outputs), "execution_count": execution_count}
-        self._record(Edit("outputs", cell_id, _outputs(self.snapshot(cell_id)), new))
+        self._record(Edit("outputs", cell_id, outputs_of(self.snapshot(cell_id)), new))
         with self.ydoc.transaction():
             ycell = self.ycell(cell_id)
             ycell["outputs"].clear()
@@ -446,13 +446,6 @@ class NotebookDocument:
         self.version += 1
         for listener in self._listeners:
             listener()
-
-
-def _outputs(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "outputs": list(snapshot.get("outputs") or []),
-        "execution_count": snapshot.get("execution_count"),
-    }
 
 
 def _youtputs(outputs: Sequence[Output]) -> list[Map[Any]]:

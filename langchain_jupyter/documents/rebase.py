@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from langchain_jupyter.documents.journal import Edit, Place
+from langchain_jupyter.documents.journal import Edit, Place, outputs_of
 from langchain_jupyter.documents.lineage import Lineage
 from langchain_jupyter.documents.notebook import METADATA_KEY, NotebookDocument
 from langchain_jupyter.documents.text import replayed
@@ -332,7 +332,7 @@ def _found(steps: Sequence[tuple[Any, Any]], value: Any) -> bool:
 def _value(cell: Mapping[str, Any], member: Member) -> Any:
     name, key = member
     if name == "outputs":
-        return {"outputs": list(cell.get("outputs") or []), "execution_count": cell.get("execution_count")}
+        return outputs_of(cell)
     return (cell.get("metadata") or {}).get(key) if name == "metadata" else cell.get(name)
 
 

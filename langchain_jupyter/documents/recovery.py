@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_jupyter.documents.journal import Edit
-from langchain_jupyter.errors import NotKept
+from langchain_jupyter.errors import DocumentError, NotKept
 
 _VERSION = 2
 _KNOWN = (1, 2)
@@ -113,20 +113,29 @@ class JournalFile:
 
         Returns:
             The edits, and whether the file is one that we know; if not, somebody else has changed it since.
+
+        Raises:
+            DocumentError: It cannot be read.
         """
         try:
             fd = open_file(self.path, os.O_RDWR)
         except FileNotFoundError:
             return [], True
         except OSError as error:
-            raise NotKept(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise DocumentError(f"{self.path} cannot be read: {error.strerror}.") from error
         with os.fdopen(fd, "rb") as file:
             if not lock(fd) or not self._in_place(fd):
                 return [], True  # whose it is lives
-            records = [record for record in map(_record, file) if record is not None]
-            if not records or records[0].get("langchain_jupyter_journal") not in _KNOWN:
-                return [], True
-            edits, known = _remaining(records, digest)
+            try:
+                records = [json.loads(line) for line in file if line.endswith(b"\n")]  # the last one may be torn
+                if not records or records[0].get("langchain_jupyter_journal") not in _KNOWN:
+                    return [], True
+                edits, known = _remaining(records, digest)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                raise DocumentError(
+                    f"{self.path}, which has edits that were not saved, is damaged. Nothing was changed. To open the "
+                    "notebook without them, move it away."
+                ) from error
             if not edits:  # who died had saved it all
                 with contextlib.suppress(OSError):
                     self.path.unlink(missing_ok=True)
@@ -269,15 +278,6 @@ def lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    """One line; None for the torn last one."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and line.endswith(b"\n") else None
 
 
 def _remaining(records: Sequence[dict[str, Any]], digest: str | None) -> tuple[list[Edit], bool]:

@@ -24,7 +24,7 @@ from langchain_jupyter.documents.overwrites import Overwrites
 from langchain_jupyter.documents.presence import FOLLOWS, Collaborator, autosave, cursor_at_end
 from langchain_jupyter.documents.provider import Replica, RoomProvider
 from langchain_jupyter.documents.rebase import EditKeeper
-from langchain_jupyter.documents.whole import refuse
+from langchain_jupyter.documents.whole import Overtaken, refuse
 from langchain_jupyter.errors import (
     ConnectionLost,
     DocumentConflict,
@@ -493,7 +493,10 @@ class RoomStore:
         if await file.exists():
             return False
         await file.check_folder()
-        await file.write(ipynb.dump([]).encode())
+        try:
+            await file.write(ipynb.dump([]).encode(), None)
+        except Overtaken:
+            return False
         return True
 
     def _take_out_the_empty_cell(self) -> None:

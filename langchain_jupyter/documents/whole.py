@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -28,9 +29,14 @@ logger = logging.getLogger(__name__)
 _SAVE_AFTER = 0.5
 _SAVE_SHARE = 10
 _RETRY_AFTER = 5.0
+_TRIES = 5
 _HALF_WRITTEN = 1.0
 _CELL = b'"cell_type"'
 """Stands in each cell; not in a string, where its quotes are escaped."""
+
+
+class Overtaken(Exception):
+    """Somebody else has written since we looked."""
 
 
 class Place(Protocol):
@@ -53,10 +59,11 @@ class Place(Protocol):
             NotebookTooLarge: It was not read, or not to its end.
         """
 
-    async def write(self, content: bytes) -> Stamp:
-        """Put a text in the place of the old one, whole or not at all; returns its stamp.
+    async def write(self, content: bytes, over: Stamp) -> Stamp:
+        """Put a text in the place of the one with that stamp, whole or not at all; returns its own stamp.
 
         Raises:
+            Overtaken: Another text is there; it was left alone.
             OSError: The system does not let us.
             OutOfReach: A server does not.
         """
@@ -94,6 +101,7 @@ class WholeStore:
         self._lock = asyncio.Lock()
         self._autosave: asyncio.Task[None] | None = None
         self._fault: OutOfReach | None = None
+        self._untold: DocumentConflict | None = None
         self._closing = self._closed = False
 
     @property
@@ -138,12 +146,8 @@ class WholeStore:
             DocumentError: It cannot be written; the file is as it was.
             DocumentConflict: Others changed the same cells.
         """
-        async with self._lock:
-            conflict = await self._take_in()
-            if not self.saved:
-                await self._write_out()
-        if conflict is not None:
-            raise conflict
+        await self._save()
+        self._tell()
 
     async def settle(self) -> str:
         """Nothing to wait for: an edit is in the journal before it is applied."""
@@ -161,9 +165,8 @@ class WholeStore:
             raise fault
         if await self._place.stamp() not in (self._stamp, None):
             async with self._lock:
-                conflict = await self._take_in()
-            if conflict is not None:
-                raise conflict
+                await self._take_in()
+        self._tell()
 
     async def close(self) -> None:
         """Save, and release the journal; edits are refused from now on."""
@@ -200,31 +203,23 @@ class WholeStore:
             copy = await self._place.set_aside(json.dumps([edit.to_json() for edit in clashing], indent=1))
             ids = sorted({edit.cell_id for edit in clashing})
             why = "the file was changed by another program since" if not known else "the cells are not there any more"
-            self._fault = DocumentConflict(
+            self._untold = DocumentConflict(
                 f"{len(clashing)} edits from before a crash do not fit {self._given} ({why}). "
                 f"The file's version stands; the edits are in {copy}.",
                 cells=ids,
                 copy=copy,
             )
 
-    async def _take_in(self) -> DocumentConflict | None:
-        """Merge what others wrote since we last read or wrote the file."""
+    async def _take_in(self) -> None:
+        """Merge what others wrote since we last read or wrote the file; what clashes is told by whoever tells next."""
         if await self._place.stamp() in (self._stamp, None):
-            return None
+            return
         if (found := await self._read_settled()) is None:  # somebody has just removed it: our save puts it back
-            return None
+            return
         text, stamp, digest = found
         clashing = merge.clashes(self._document, self._base, text.cells)
-        conflict = None
         if clashing:
-            names = ", ".join(f"'{self._document.handle(cell_id)}'" for cell_id in clashing)
-            copy = await self._place.set_aside(ipynb.dump(self._plan()))
-            conflict = DocumentConflict(
-                f"{self._given} was changed by another program in cells that were changed here too: {names}. "
-                f"The file's version stands; the notebook as it was here is in {PurePath(copy).name}.",
-                cells=clashing,
-                copy=copy,
-            )
+            await self._clash(clashing)
         merge.take_in(self._document, self._base, text.cells)
         if text.metadata != self._base_metadata and self._document.metadata == self._base_metadata:
             self._document.set_notebook_metadata(text.metadata)
@@ -234,7 +229,29 @@ class WholeStore:
             self._journal.saved(digest, len(self._journal))
             self._saved_version = self._version
             await off_loop(self._journal.tidy)
-        return conflict
+
+    async def _clash(self, clashing: Sequence[str]) -> None:
+        """Keep the notebook as it is here beside theirs, and have that told; what was not told yet is told with it."""
+        names = ", ".join(f"'{self._document.handle(cell_id)}'" for cell_id in clashing)
+        copy = await self._place.set_aside(ipynb.dump(self._plan()))
+        before = self._untold
+        self._untold = DocumentConflict(
+            f"{'' if before is None else f'{before} '}"
+            f"{self._given} was changed by another program in cells that were changed here too: {names}. "
+            f"The file's version stands; the notebook as it was here is in {PurePath(copy).name}.",
+            cells=list(dict.fromkeys([*(() if before is None else before.cells), *clashing])),
+            copy=copy,
+        )
+
+    def _tell(self) -> None:
+        """Tell of what clashed, once.
+
+        Raises:
+            DocumentConflict: Something did.
+        """
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            raise untold
 
     def _stands(self, text: ipynb.NotebookText) -> bool:
         """Whether the document is what their file holds, so that there is nothing to save."""
@@ -284,6 +301,20 @@ class WholeStore:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
+    async def _save(self) -> None:
+        """As `save`, but whoever tells next tells of what clashed."""
+        async with self._lock:
+            for _ in range(_TRIES):
+                await self._take_in()
+                with contextlib.suppress(Overtaken):
+                    if not self.saved:
+                        await self._write_out()
+                    return
+        raise DocumentError(
+            f"{self._given} cannot be saved: another program writes it all the time. The changes are kept in "
+            f"{self._journal.path.name} until it can be."
+        )
+
     def _changed(self) -> None:
         self._version += 1
         if not self._closing and (self._autosave is None or self._autosave.done()):
@@ -294,9 +325,11 @@ class WholeStore:
         wait = _SAVE_AFTER
         while not self.saved:
             await asyncio.sleep(wait)
-            started = time.monotonic()
+            started, told = time.monotonic(), self._untold
             try:
-                await self.save()
+                await self._save()
+                if self._untold is not told:
+                    logger.warning("%s", self._untold)
                 wait = max(_SAVE_AFTER, _SAVE_SHARE * (time.monotonic() - started))
             except OutOfReach as error:
                 logger.warning("%s", error)
@@ -317,7 +350,7 @@ class WholeStore:
         digest = digest_of(content)
         try:
             self._journal.intend(digest, edits)
-            self._stamp = await self._place.write(content)
+            self._stamp = await self._place.write(content, self._stamp)
         except (OSError, NotKept, OutOfReach) as error:
             raise DocumentError(
                 f"{self._given} cannot be saved: {_why(error)}. The file is as it was; "

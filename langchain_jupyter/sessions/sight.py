@@ -12,8 +12,8 @@ from langchain_jupyter.models import Cell, Execution
 from langchain_jupyter.rendering.fences import fenced, printable
 from langchain_jupyter.sessions.positions import Positions
 
-_POSITION = re.compile(r"#?(\d+)")
-_COUNT = re.compile(r"(?:In)?\s*\[(\d+)\]")
+_POSITION = re.compile(r"#?(\d{1,9})")
+_COUNT = re.compile(r"(?:In)?\s*\[(\d{1,9})\]")
 _SHOWN = 8_000
 _READ = 1_000_000
 _MEMBER = "\x1f"

@@ -25,6 +25,7 @@ from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.testing import ScriptedKernel, iopub, printed
 from langchain_jupyter.workspace import Workspace
+from tests.search import examples
 from tests.unit.test_documents import STEPS, a_document, edit
 
 # -- the replica of a notebook ---------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ def test_a_replica_is_renewed_only_when_many_changes_for_its_size_were_made(monk
     assert not document.renew()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(STEPS)
 def test_a_renewed_replica_says_the_same_and_is_gone_on_with(steps: Sequence[tuple[str, int, int, str]]) -> None:
     document = a_document("a", "b")

@@ -159,7 +159,7 @@ async def test_a_pipe_beside_a_notebook_is_not_waited_for(tmp_path: Path, name: 
     os.mkfifo(tmp_path / name)
 
     async with asyncio.timeout(60):
-        with contextlib.suppress(NotKept):
+        with contextlib.suppress(DocumentError):
             store = FileStore(tmp_path / "a.ipynb")
             document = await store.open()
             document.insert(document.new_cell("code", "1"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, create_update_message, handle_sync_message
@@ -16,6 +14,7 @@ from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.provider import Replica
 from langchain_jupyter.documents.rebase import EditKeeper
 from tests.collaborators import NOTEBOOK, Agent, Log, Person, Step, check, steps
+from tests.search import examples
 
 
 class Hub:
@@ -78,13 +77,7 @@ class Hub:
         check(agent, self.log)
 
 
-# The same examples each time, so that a push does not fail for one that nobody wrote. To look for others:
-# `EXAMPLES=20000 pytest tests/unit/test_convergence.py`.
-SEARCH = int(os.environ.get("EXAMPLES", "0"))
-
-
-@pytest.mark.timeout(0 if SEARCH else 180)
-@settings(max_examples=SEARCH or 300, derandomize=not SEARCH)
+@settings(max_examples=examples(300))
 @given(steps, st.permutations([1, 2, 3]))
 def test_all_replicas_come_to_the_same_and_no_edit_of_ours_is_lost_unsaid(
     steps: list[Step], client_ids: list[int]

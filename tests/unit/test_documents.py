@@ -14,6 +14,7 @@ from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.text import text_edits
 from langchain_jupyter.errors import CellChanged, NotKept
 from langchain_jupyter.outputs import Outputs
+from tests.search import examples
 
 TEXTS = st.text(alphabet="ab \n🐍e\u0301é中👩\u200d🔬", max_size=30)
 STEPS = st.lists(
@@ -119,7 +120,7 @@ def test_a_moved_cell_keeps_its_content() -> None:
     assert content(document) == [before[1], before[2], before[0]]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(ours=STEPS, theirs=STEPS)
 def test_the_mirror_of_ids_follows_a_second_replica(ours: Any, theirs: Any) -> None:
     document = a_document("one", "two", "three")
@@ -170,7 +171,7 @@ def test_a_snapshot_is_the_same_object_until_the_cell_changes() -> None:
     assert document.snapshot("one") is document.snapshot("one")
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=STEPS)
 def test_random_edits_are_taken_back(steps: Any) -> None:
     document = a_document("one", "two", "three")
@@ -183,7 +184,7 @@ def test_random_edits_are_taken_back(steps: Any) -> None:
     assert content(document) == before
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(steps=STEPS)
 def test_replaying_the_journal_gives_the_same(steps: Any) -> None:
     document, fresh = a_document("one", "two", "three"), a_document("one", "two", "three")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from langchain_jupyter.analysis.dependencies import names_of
 from langchain_jupyter.analysis.freshness import History
 from langchain_jupyter.models import Cell, Standing
+from tests.search import examples
 
 NAMES = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 3)
@@ -250,7 +251,7 @@ def check(bench: Bench) -> None:
 
 
 # The same examples each time. What it does not hold: that `a = b * 2` shares what a list `b` holds is not seen.
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.lists(SOURCES, min_size=2, max_size=6), STEPS)
 def test_what_is_said_to_be_fresh_shows_the_same_when_run_again(sources: list[str], steps: list[Any]) -> None:
     bench = Bench()
@@ -265,7 +266,7 @@ def test_what_is_said_to_be_fresh_shows_the_same_when_run_again(sources: list[st
     check(bench)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(SOURCES, min_size=1, max_size=8))
 def test_after_a_run_from_the_top_nothing_is_stale(sources: list[str]) -> None:
     bench = Bench()
@@ -277,7 +278,7 @@ def test_after_a_run_from_the_top_nothing_is_stale(sources: list[str]) -> None:
     assert not [standing for standing in bench.standings().values() if standing.state == "stale"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(SOURCES, min_size=2, max_size=7), STEPS)
 def test_after_the_planned_cells_ran_what_is_said_to_be_fresh_is_so(sources: list[str], steps: list[Any]) -> None:
     bench = Bench()
@@ -444,7 +445,7 @@ def test_cells_of_a_notebook_that_was_just_opened_are_stale_with_a_new_kernel_an
     assert [each.state for each in theirs.standings(cells).values()] == ["ok", "ok", "not run"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(SOURCES, min_size=2, max_size=8), STEPS)
 def test_whoever_asks_after_each_step_is_told_the_same_as_who_asks_once(sources: list[str], steps: list[Any]) -> None:
     often, once = Bench(), Bench()

@@ -13,21 +13,23 @@ from unittest.mock import patch
 
 import nbformat
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jupyter_client.session import Session
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from langchain_jupyter.documents import whole
 from langchain_jupyter.documents.file import FileStore
+from langchain_jupyter.documents.journal import Edit
 from langchain_jupyter.documents.memory import MemoryStore
 from langchain_jupyter.documents.notebook import NotebookDocument
-from langchain_jupyter.errors import DocumentError, SettingsError, ToolError
+from langchain_jupyter.errors import DocumentConflict, DocumentError, SettingsError, ToolError
 from langchain_jupyter.kernels.local import LocalKernel
 from langchain_jupyter.sessions.session import NotebookSession
 from langchain_jupyter.sessions.sight import Sight
 from langchain_jupyter.settings import Environment, OutputLimits, ServerSettings
-from tests.found import CELLS, MESSAGES, Sent
+from tests.found import CELLS, HANDLES, JOURNALS, MESSAGES, NOTEBOOKS, Sent
+from tests.search import examples
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(
@@ -174,7 +176,7 @@ def run(work: Awaitable[Any]) -> Any:
     return asyncio.run(main())
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(messages(), max_size=8))
 def test_a_run_ends_whatever_the_kernel_sends(sent: list[Sent]) -> None:
     check_run(sent)
@@ -266,12 +268,71 @@ def test_a_notebook_with_what_was_found_is_edited_or_refused_and_left(wrong: dic
     check_file(corrupted(("cells", 0), {**NOTEBOOK["cells"][0], **wrong}, remove=False))
 
 
+@pytest.mark.parametrize("text", NOTEBOOKS.values(), ids=NOTEBOOKS)
+def test_a_text_that_was_found_is_edited_or_refused_and_left(text: str) -> None:
+    check_file(text)
+
+
+# -- journals of a process that died ----------------------------------------------------------------------------------
+
+EDITS = [
+    Edit("cell", "new", None, {**NOTEBOOK["cells"][0], "id": "new", "source": "x"}, place=("one", None)),
+    Edit("source", "one", "1", "2"),
+    Edit("move", "two", ("one", None), (None, "one")),
+    Edit("outputs", "one", {"outputs": [], "execution_count": None}, {"outputs": [], "execution_count": 1}),
+    Edit("metadata", "two", None, ["a"], key="tags"),
+]
+RECORDS: list[dict[str, Any]] = [
+    {"langchain_jupyter_journal": 2, "base": None},
+    *(edit.to_json() for edit in EDITS),
+    {"saving": "digest", "edits": 1},
+    {"saved": "digest", "edits": 1},
+]
+MEMBERS = [(at, key) for at, record in enumerate(RECORDS) for key in record]
+
+
+@given(
+    st.sampled_from(MEMBERS), JSON | st.sampled_from(["cell", "source", "move", "outputs", "metadata"]), st.booleans()
+)
+def test_a_journal_that_is_corrupted_is_read_or_refused_and_left(
+    member: tuple[int, str], value: Any, remove: bool
+) -> None:
+    at, key = member
+    records = [dict(record) for record in RECORDS]
+    if remove:
+        del records[at][key]
+    else:
+        records[at][key] = value
+    check_journal("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.mark.parametrize("text", JOURNALS.values(), ids=JOURNALS)
+def test_a_journal_that_was_found_is_read_or_refused_and_left(text: str) -> None:
+    check_journal(text)
+
+
+def check_journal(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file, journal = Path(folder) / "a.ipynb", Path(folder) / ".a.ipynb.journal"
+        file.write_text(json.dumps(NOTEBOOK))
+        journal.write_text(text)
+        try:
+            run(edited(file))
+        except DocumentConflict:  # told as it is closed
+            assert not journal.exists()
+        except DocumentError:
+            assert json.loads(file.read_text()) == NOTEBOOK
+            assert journal.read_text() == text
+
+
 # -- handles and settings ---------------------------------------------------------------------------------------------
 
-HANDLES = st.text(max_size=12) | st.from_regex(r"#?-?\d{1,30}|\[\d{1,30}\]|[a-f0-9]{1,12}", fullmatch=True)
+LONG = st.builds("{}{}".format, st.sampled_from(["", "#", "["]), st.integers(1, 6_000).map("9".__mul__))
+NAMES = st.text(max_size=12) | st.from_regex(r"#?-?\d{1,30}|\[\d{1,30}\]|[a-f0-9]{1,12}", fullmatch=True) | LONG
 
 
-@given(st.lists(HANDLES, min_size=1, max_size=5))
+@given(st.lists(NAMES, min_size=1, max_size=5))
+@example(list(HANDLES.values()))
 def test_a_handle_is_a_cell_or_refused(handles: list[str]) -> None:
     document = NotebookDocument()
     document.load([{**cell, "source": "x"} for cell in NOTEBOOK["cells"]], {})

@@ -255,3 +255,8 @@ def test_a_screen_that_scrolls_shows_what_a_long_one_does(pieces: list[str], loo
 
     assert scrolled.items() == whole.items()
     assert standing == whole.items()
+
+
+@pytest.mark.parametrize("digits", [1, 9, 10, 5_000])
+def test_the_cursor_goes_up_to_the_top_and_no_further(digits: int) -> None:
+    assert text_of(printed("a\nb", f"\x1b[{'9' * digits}A", "\rc")) == "c\nb"

@@ -15,6 +15,7 @@ from pycrdt import Doc
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.rebase import EditKeeper, rebase
 from langchain_jupyter.documents.text import replayed
+from tests.search import examples
 
 Cells: TypeAlias = Sequence[Mapping[str, Any]]
 State: TypeAlias = tuple[int, Cells]
@@ -64,7 +65,7 @@ def edit(document: NotebookDocument, step: tuple[str, int, int]) -> None:
         document.set_metadata(cell_id, "key", what % 3 or None)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(our_steps)
 def test_whatever_earlier_state_the_file_is_and_however_little_of_it_is_known_all_edits_come_back(
     steps: list[tuple[str, int, int]],
@@ -93,7 +94,7 @@ in_one_cell = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(in_one_cell)
 @example([(False, "put in", 0), (True, "take out", 1), (True, "put in", 0)])  # half a mark of theirs, which may go
 def test_amid_edits_of_others_ours_come_back_once_or_it_is_told(steps: list[tuple[bool, str, int]]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from langchain_jupyter.documents import recovery
 from langchain_jupyter.documents.journal import Edit
 from langchain_jupyter.documents.recovery import JournalFile
+from tests.search import examples
 
 STEPS = st.lists(st.sampled_from(["edit", "edit", "save", "save and edit", "failed save", "tidy"]), max_size=30)
 
@@ -90,7 +91,7 @@ def test_wherever_a_process_dies_its_unsaved_edits_are_found_and_no_others(
 ) -> None:
     monkeypatch.setattr(recovery, "_LARGE", large)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60))
     @given(STEPS)
     def dies_at_each_step(steps: list[str]) -> None:
         folder = tmp_path_factory.mktemp("life")
