@@ -102,6 +102,20 @@ BOMBS = {
     "JSON of 37 MB": Bomb(
         f"{_SHOW}display({{'application/json': {{str(n): [n] * 8 for n in range(500_000)}}}}, raw=True)", 37_000_000
     ),
+    # As large as is kept whole.
+    "9 MB in lines": Bomb("for n in range(300_000): print('line', n, 'of this', 'y' * 8)", 9_000_000),
+    "HTML of 9 MB": Bomb(f"{_SHOW}display(HTML(f\"<table>{{'<tr><td>y</td></tr>' * 470_000}}</table>\"))", 9_000_000),
+    "Markdown of 9 MB": Bomb(
+        f"{_SHOW}display({{'text/markdown': '* _y_ and **z**\\n' * 560_000}}, raw=True)", 9_000_000
+    ),
+    "JSON of 9 MB": Bomb(
+        f"{_SHOW}display({{'application/json': {{str(n): [n] * 8 for n in range(120_000)}}}}, raw=True)", 9_000_000
+    ),
+    "2,000 outputs": Bomb(
+        "import sys\nfor n in range(900):\n"
+        "    print('y' * 4_000, flush=True); print('z' * 4_000, file=sys.stderr, flush=True)",
+        7_200_000,
+    ),
     "stderr, 100 MB": Bomb("import sys\nfor n in range(1_000): print('y' * 99_999, file=sys.stderr)", 100_000_000),
 }
 QUICK = ("print, endless", "a line of 200 MB", "a line of 40 MB", "10,000 figures", "an error of 20 MB")

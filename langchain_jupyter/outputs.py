@@ -35,6 +35,7 @@ class OutputChange:
         added: Outputs that follow.
         rewritten: Something that stood there has changed; only `everything` is right.
         size: Characters that are written for it.
+        redrawn: Characters of streams that a page draws anew for it; JupyterLab's draws all of a stream that grows.
     """
 
     standing: int
@@ -42,6 +43,7 @@ class OutputChange:
     added: Sequence[Output]
     rewritten: bool
     size: int
+    redrawn: int
     _everything: Callable[[], list[Output]]
 
     @property
@@ -211,7 +213,10 @@ class Outputs:
         if not (added or text or rewritten):
             return None
         size = self._size if rewritten else len(text) + sum(item.size for item in added)
-        return OutputChange(standing, text, [self._shown(item) for item in added], rewritten, size, self._standing)
+        drawn = self._items if rewritten else [*([before] if text else []), *added]
+        redrawn = sum(item.size for item in drawn if isinstance(item, StreamText))
+        shown = [self._shown(item) for item in added]
+        return OutputChange(standing, text, shown, rewritten, size, redrawn, self._standing)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from langchain_jupyter.kernels.kernel import Message
 from langchain_jupyter.sessions import marks
 from langchain_jupyter.sessions.displays import EarlierDisplays
 from langchain_jupyter.sessions.executions import INVALID, Executions, Run
+from langchain_jupyter.sessions.writer import pause
 
 logger = logging.getLogger(__name__)
 
 _INTERVAL = 0.25
-_PACE = 1_000_000
 _RUNS = 200
 _NEWS = 50
 _TAKEN = frozenset(
@@ -117,11 +117,12 @@ class LateOutputs:
             self._timer.cancel()
             self._timer = None
         grown, self._grown = self._grown, {}
-        written = self._write_displays()
+        written, redrawn = self._write_displays(), 0
         for followed in grown.values():
             if followed.run.ended.is_set():  # or its own writer writes it
-                written += self._write(followed)
-        self._not_before = asyncio.get_running_loop().time() + written / _PACE
+                sent, drawn = self._write(followed)
+                written, redrawn = written + sent, redrawn + drawn
+        self._not_before = asyncio.get_running_loop().time() + pause(written, redrawn)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -132,22 +133,22 @@ class LateOutputs:
             logger.warning("an update of a display is left out: %s", error)
             return 0
 
-    def _write(self, followed: _Followed) -> int:
-        """Put what came of a run into its cell; returns how many characters that took, about."""
+    def _write(self, followed: _Followed) -> tuple[int, int]:
+        """Put what came of a run into its cell; returns about how many characters that took, and has pages draw."""
         run = followed.run
         run.outputs.look_again()
         change = run.outputs.take()
         if change is None or run.outputs.left_out:
             self._tell(followed, _LESS, why=run.outputs.left_out)
         if change is None:
-            return 0
+            return 0, 0
         self._executions.grown(change.size)
         if run.cell_id is None:
             self._tell(followed, _MORE, how=f'wait_for_execution("{run.ref}")')
-            return 0
+            return 0, 0
         if not self._stands(run, change.standing):
             self._tell(followed, _LESS, why=_GONE)
-            return 0
+            return 0, 0
         focus, author = self._document.focus, AUTHOR.set(followed.author)
         try:
             before = self._document.snapshot(run.cell_id)
@@ -162,7 +163,7 @@ class LateOutputs:
         finally:
             AUTHOR.reset(author)
             self._document.focus = focus
-        return run.outputs.size
+        return run.outputs.size, change.redrawn
 
     def _stands(self, run: Run, standing: int) -> bool:
         """Whether the cell shows what the run has left there, as far as known."""

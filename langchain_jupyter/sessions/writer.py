@@ -15,13 +15,15 @@ from langchain_jupyter.sessions.marks import mark_of
 
 _FLUSH_INTERVAL = 0.05
 _PACE = 1_000_000
+_DRAWN = 250_000
 _LAST_WORDS = 40
 
 
 class OutputWriter:
     """Carries the outputs of one run into the document: every 50 ms, more seldom if they are large, and at its end.
 
-    Other people have the same document, and get every change: a million characters a second at most, on average.
+    Other people have the same document, and get every change: a million characters a second at most, on average. Their
+    pages draw a stream anew as often as it grows, so the longer it is, the more seldom that is.
 
     Args:
         document: Where its cell is.
@@ -109,11 +111,23 @@ class OutputWriter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        written, change = self._displays.write(), self._run.outputs.take()
+        written, redrawn, change = self._displays.write(), 0, self._run.outputs.take()
         if change is not None:
             if self._cell_id:
                 self._document.write_outputs(self._cell_id, change)
-                written += change.size
+                written, redrawn = written + change.size, change.redrawn
             for listener in self._run.listeners:
                 listener(self._run, change)
-        self._not_before = asyncio.get_running_loop().time() + written / _PACE
+        self._not_before = asyncio.get_running_loop().time() + pause(written, redrawn)
+
+
+def pause(written: int, redrawn: int) -> float:
+    """Seconds that people's pages are left alone.
+
+    JupyterLab's takes half a second for a million characters of a stream, and does nothing else meanwhile.
+
+    Args:
+        written: Characters that they were sent.
+        redrawn: Characters that they draw anew.
+    """
+    return max(written / _PACE, redrawn / _DRAWN)

@@ -79,6 +79,22 @@ async def test_ten_million_characters_are_seen_by_the_model_as_head_tail_and_cou
     assert sum(len(output.text) for output in outputs) < 1.1 * LIMITS.per_run
 
 
+async def test_a_stream_that_grows_is_drawn_anew_more_seldom_the_longer_it_is(tmp_path: Path) -> None:
+    session = NotebookSession(FileStore(tmp_path / "a.ipynb"), LocalKernel(cwd=tmp_path), soft_wait=60, max_runtime=60)
+    await session.open()
+    drawn = [0]
+    code = "import time\nfor n in range(40): print('y' * 25_000, flush=True); time.sleep(0.05)"
+
+    execution = await session.insert_and_run(
+        code, caller="test", listener=lambda _, change: drawn.append(change.redrawn if change else 0)
+    )
+    await session.close()
+
+    assert len(execution.outputs[0]["text"]) == 40 * 25_001
+    assert max(drawn) == 40 * 25_001  # the end is written at once
+    assert sum(drawn) < 5_000_000  # 20 millions where each line draws all
+
+
 async def test_thousands_of_updates_of_a_display_are_one_output(session: NotebookSession, tmp_path: Path) -> None:
     await session.insert_and_run(
         "from IPython.display import display\nearlier = display('e', display_id=True)", caller="test"

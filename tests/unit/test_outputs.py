@@ -55,6 +55,26 @@ def test_200_updates_of_a_progress_bar_are_one_line() -> None:
     assert text_of(outputs) == "200/200"
 
 
+def test_a_change_says_how_much_text_a_page_draws_anew() -> None:
+    outputs = printed("a" * 10)
+    drawn = []
+
+    for name, content in (
+        ("display_data", {"data": {"image/png": "x" * 100}, "metadata": {}}),
+        ("stream", {"name": "stdout", "text": "b" * 5}),
+        ("stream", {"name": "stdout", "text": "b"}),
+        ("stream", {"name": "stdout", "text": "\rc"}),
+    ):
+        change = outputs.take()
+        outputs.feed(name, content)
+        drawn.append(change.redrawn if change else None)
+    last = outputs.take()
+
+    assert drawn == [10, 0, 5, 6]
+    assert last is not None
+    assert last.redrawn == 16
+
+
 def test_a_stream_after_a_figure_starts_a_new_output() -> None:
     outputs = printed("a")
     outputs.feed("display_data", {"data": {"image/png": ""}, "metadata": {}})
