@@ -53,8 +53,6 @@ SHOWN = (
     "HTML of 38 MB",
     "JSON of 40 MB",
     "9 MB in lines",
-    "HTML of 9 MB",
-    "Markdown of 9 MB",
     "JSON of 9 MB",
     "2,000 outputs",
 )

@@ -82,8 +82,8 @@ class Outputs:
     text of a widget is what it shows now, for those who have no browser.
 
     Where there is more than is kept, the beginning stays, then comes a note, then the end of it: its last 100,000
-    characters and 20 outputs at least, or an eighth of the limits if that is less. While the code runs the end changes
-    all the time: `items` has it, `take` gives it after `finish`.
+    characters and 20 outputs at least, or an eighth of the limits if that is less; and the count once more, below.
+    While the code runs the end changes all the time: `items` has it, `take` gives it after `finish`.
 
     Args:
         size: Characters that are kept, base64 counted.
@@ -167,6 +167,7 @@ class Outputs:
                 self._print(item.name, item.text())
             else:
                 self._keep(item)
+        self._note(f"Before this end: {self._end.lost}")  # the other is far above, where nobody scrolls to
         self._end.items.clear()
         self._end.size = 0
 

@@ -132,20 +132,22 @@ def figure(size: int, display: str = "") -> tuple[str, dict[str, Any]]:
     }
 
 
-def test_of_a_long_text_beginning_and_end_stay_with_a_note_and_a_count_between() -> None:
+def test_of_a_long_text_beginning_and_end_stay_with_a_note_and_a_count_between_and_below() -> None:
     outputs = Outputs(size=1_000)
     for number in range(100_000):
         outputs.feed("stream", {"name": "stdout", "text": f"{number}\n"})
     outputs.finish()
 
-    beginning, note, end = outputs.items()
+    beginning, note, end, below = outputs.items()
     whole = "".join(f"{number}\n" for number in range(100_000))
     assert whole.startswith(beginning["text"])
     assert whole.endswith(end["text"])
     assert len(beginning["text"]) + len(end["text"]) <= 1_000
     assert (note["output_type"], note["name"]) == ("stream", "stderr")
     assert "keeps 1,000 characters" in note["text"]
-    assert f"{len(whole) - len(beginning['text']) - len(end['text']):,} characters left out" in note["text"]
+    lost = f"{len(whole) - len(beginning['text']) - len(end['text']):,} characters left out."
+    assert lost in note["text"]
+    assert below["text"] == f"[Before this end: {lost}]\n"
     assert "characters left out" in outputs.left_out
 
 
@@ -154,7 +156,7 @@ def test_one_print_of_more_than_is_kept_is_cut_like_many() -> None:
     outputs.feed("stream", {"name": "stdout", "text": "a" * 5_000 + "b" * 5_000})
     outputs.finish()
 
-    beginning, _, end = outputs.items()
+    beginning, _, end, _ = outputs.items()
     assert set(beginning["text"]) == {"a"}
     assert set(end["text"]) == {"b"}
 
@@ -190,8 +192,8 @@ def test_an_error_behind_a_flood_stays() -> None:
     outputs.feed("error", {"ename": "ValueError", "evalue": "x", "traceback": ["y"]})
     outputs.finish()
 
-    assert outputs.items()[-1]["ename"] == "ValueError"
-    assert [item["output_type"] for item in outputs.items()] == ["stream", "error"]
+    assert outputs.items()[1]["ename"] == "ValueError"
+    assert [item["output_type"] for item in outputs.items()] == ["stream", "error", "stream"]
 
 
 def test_100_000_updates_of_a_display_are_one_output() -> None:
