@@ -20,7 +20,7 @@ class TooDifferent(ValueError):
 
 
 class Matcher(SequenceMatcher[str]):
-    """difflib's, without its heuristics for what is frequent, and with a bound on the pairs that are looked at.
+    """difflib's, without its heuristics for what is frequent, and with a bound on the elements and pairs looked at.
 
     Args:
         old: Letters, words or lines.
@@ -44,7 +44,8 @@ class Matcher(SequenceMatcher[str]):
         Raises:
             TooDifferent: The effort is used up.
         """
-        self._left -= self._pairs[-1 if ahi is None else ahi] - self._pairs[alo]
+        end = len(self._pairs) - 1 if ahi is None else ahi
+        self._left -= end - alo + self._pairs[end] - self._pairs[alo]
         if self._left < 0:
             raise TooDifferent
         return super().find_longest_match(alo, ahi, blo, bhi)

@@ -96,8 +96,8 @@ def test_long_outputs_are_compared_in_a_moment() -> None:
     import time
 
     old, new = ("\n".join(str(n * k) for n in range(20_000)) for k in (3, 7))
-    started = time.monotonic()
+    started = time.process_time()
 
     assert differences([stream(old)], [stream(new)])
 
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 3
