@@ -152,6 +152,7 @@ PLAYS: dict[str, list[Step]] = {
         ("open", {}),
     ],
     "run by both before we died": [_RUN, _DEATH, _theirs(("output", 0, "theirs")), ("open", {})],
+    "run before we died, and made markdown by them": [_RUN, _DEATH, _theirs(("type", 0, 0)), ("open", {})],
     "deleted before we died, and run by them": [
         ("delete", {"at": 0}),
         _DEATH,

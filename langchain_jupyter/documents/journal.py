@@ -184,7 +184,7 @@ def _apply_move(document: NotebookDocument, edit: Edit) -> bool:
 
 
 def _apply_outputs(document: NotebookDocument, edit: Edit) -> bool:
-    if edit.cell_id not in document:
+    if edit.cell_id not in document or document.snapshot(edit.cell_id)["cell_type"] != "code":
         return False
     now = outputs_of(document.snapshot(edit.cell_id))
     if now == edit.old:
