@@ -143,18 +143,24 @@ class Journal:
             del self._edits[:count], self._authors[:count]
 
 
-def apply(document: NotebookDocument, edits: Iterable[Edit]) -> list[Edit]:
+def apply(document: NotebookDocument, edits: Iterable[Edit], *, alone: bool = False) -> list[Edit]:
     """Put edits onto a document that may have changed in between.
 
     An edit whose result stands already is passed over, so the same edits can be applied twice.
 
+    Args:
+        document: What they are put onto.
+        edits: Oldest first.
+        alone: Nobody else has changed it. Outputs that are neither those from before a run nor those from after it
+            are from amid it, then.
+
     Returns:
         The edits that clash with what stands there now; they have not been applied.
     """
-    return [edit for edit in edits if not _APPLY[edit.op](document, edit)]
+    return [edit for edit in edits if not _APPLY[edit.op](document, edit, alone)]
 
 
-def _apply_cell(document: NotebookDocument, edit: Edit) -> bool:
+def _apply_cell(document: NotebookDocument, edit: Edit, alone: bool) -> bool:
     present = edit.cell_id in document
     if edit.new is not None:
         if not present:
@@ -162,13 +168,13 @@ def _apply_cell(document: NotebookDocument, edit: Edit) -> bool:
         return True
     if not present:
         return True
-    if _meant(document.snapshot(edit.cell_id)) != _meant(edit.old):
+    if not alone and _meant(document.snapshot(edit.cell_id)) != _meant(edit.old):
         return False
     document.delete(edit.cell_id)
     return True
 
 
-def _apply_source(document: NotebookDocument, edit: Edit) -> bool:
+def _apply_source(document: NotebookDocument, edit: Edit, alone: bool) -> bool:
     if edit.cell_id not in document:
         return False
     now = document.source(edit.cell_id)
@@ -177,22 +183,22 @@ def _apply_source(document: NotebookDocument, edit: Edit) -> bool:
     return now in (edit.old, edit.new)
 
 
-def _apply_move(document: NotebookDocument, edit: Edit) -> bool:
+def _apply_move(document: NotebookDocument, edit: Edit, alone: bool) -> bool:
     if edit.cell_id in document:
         document.move(edit.cell_id, place=edit.new)
     return edit.cell_id in document
 
 
-def _apply_outputs(document: NotebookDocument, edit: Edit) -> bool:
+def _apply_outputs(document: NotebookDocument, edit: Edit, alone: bool) -> bool:
     if edit.cell_id not in document or document.snapshot(edit.cell_id)["cell_type"] != "code":
         return False
     now = outputs_of(document.snapshot(edit.cell_id))
-    if now == edit.old:
+    if now == edit.old or (alone and now != edit.new):
         document.set_outputs(edit.cell_id, edit.new["outputs"], edit.new["execution_count"])
-    return now in (edit.old, edit.new)
+    return alone or now in (edit.old, edit.new)
 
 
-def _apply_metadata(document: NotebookDocument, edit: Edit) -> bool:
+def _apply_metadata(document: NotebookDocument, edit: Edit, alone: bool) -> bool:
     if edit.cell_id not in document:
         return False
     now = document.snapshot(edit.cell_id)["metadata"].get(edit.key)
@@ -212,7 +218,7 @@ def _meant(cell: Mapping[str, Any]) -> tuple[Any, ...]:
     return *members, cell["metadata"].get("tags")
 
 
-_APPLY: Mapping[Op, Callable[[NotebookDocument, Edit], bool]] = {
+_APPLY: Mapping[Op, Callable[[NotebookDocument, Edit, bool], bool]] = {
     "cell": _apply_cell,
     "source": _apply_source,
     "move": _apply_move,

@@ -197,7 +197,7 @@ class WholeStore:
                 self._raws[cell["id"]] = (snapshot, raw)
 
     async def _replay(self, edits: Sequence[journal.Edit], known: bool) -> None:
-        clashing = journal.apply(self._document, edits)
+        clashing = journal.apply(self._document, edits, alone=known)
         logger.info("%s: %d edits recovered that were not saved", self._given, len(edits) - len(clashing))
         if clashing:
             copy = await self._place.set_aside(json.dumps([edit.to_json() for edit in clashing], indent=1))

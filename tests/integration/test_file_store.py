@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from langchain_jupyter.documents import whole
 from langchain_jupyter.documents.file import FileStore
+from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.errors import DocumentConflict, DocumentError
+from langchain_jupyter.outputs import Outputs
 
 
 def code(cell_id: str, source: str) -> dict[str, Any]:
@@ -43,6 +46,48 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "a.ipynb"
     write(path, code("one", "1"), code("two", "2"), code("three", "3"))
     return path
+
+
+async def printed(store: FileStore, document: NotebookDocument, *, saved_amid: bool) -> None:
+    """A run of the first cell, whose file is written when half of its outputs are there."""
+    outputs = Outputs()
+    before = document.snapshot("one")
+    document.begin_run("one")
+    for text in ("half\n", "whole\n"):
+        outputs.feed("stream", {"name": "stdout", "text": text})
+        change = outputs.take()
+        assert change is not None
+        document.write_outputs("one", change)
+        if saved_amid and text == "half\n":
+            await store.save()
+    document.end_run("one", 7, before)
+
+
+@pytest.mark.parametrize("then", ["nothing", "deleted"])
+@pytest.mark.parametrize("saved_amid", [True, False])
+async def test_what_a_run_put_out_is_there_after_a_crash_whenever_the_file_was_written(
+    path: Path, tmp_path: Path, saved_amid: bool, then: str
+) -> None:
+    store = FileStore(path)
+    document = await store.open()
+    await printed(store, document, saved_amid=saved_amid)
+    if then == "deleted":
+        document.delete("one")
+    left = tmp_path / "left"  # as it is found when this process dies now
+    shutil.copytree(path.parent, left, ignore=shutil.ignore_patterns("left"))
+
+    again = FileStore(left / path.name)
+    found = await again.open()
+    await again.refresh()
+
+    assert ("half" in path.read_text()) is saved_amid
+    if then == "nothing":
+        assert [output["text"] for output in found.snapshot("one")["outputs"]] == ["half\nwhole\n"]
+        assert found.snapshot("one")["execution_count"] == 7
+    else:
+        assert list(found.ids) == ["two", "three"]
+    await again.close()
+    await store.close()
 
 
 async def test_opening_never_writes(path: Path) -> None:
