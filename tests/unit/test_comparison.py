@@ -100,4 +100,4 @@ def test_long_outputs_are_compared_in_a_moment() -> None:
 
     assert differences([stream(old)], [stream(new)])
 
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 30
