@@ -67,6 +67,10 @@ CELLS: dict[str, dict[str, Any]] = {
     "an execution count beyond 64 bits": {"execution_count": 2**70},
     "a number beyond 64 bits": {"metadata": {"n": 2**70}},
     "outputs that are an object": {"outputs": {}},
+    "outputs of what is no code": {
+        "cell_type": "raw",
+        "outputs": [{"output_type": "stream", "name": "stdout", "text": ["x\n", "y"]}],
+    },
     "a stream without a name": {"outputs": [{"output_type": "stream", "text": "x"}]},
     "an error without a traceback": {"outputs": [{"output_type": "error", "ename": "E", "evalue": "v"}]},
     "a display whose data are a text": {"outputs": [{"output_type": "display_data", "data": "x", "metadata": {}}]},
@@ -89,6 +93,8 @@ JOURNALS: dict[str, str] = {
     "a cell without a source": _HEAD + '{"op": "cell", "cell_id": "a", "old": null, "new": {"id": "a"}}\n',
     "a save of a text": _HEAD + '{"saved": "x", "edits": "one"}\n',
     "a list in place of an edit": _HEAD + "[]\n",
+    "a number beyond 64 bits": _HEAD
+    + f'{{"op": "metadata", "cell_id": "one", "key": "k", "old": null, "new": {2**70}}}\n',
     "a line that is damaged": _HEAD + '{"op": "sour\n{"op": "source", "cell_id": "one", "old": "1", "new": "2"}\n',
     "no head": '{"op": "source", "cell_id": "one", "old": "1", "new": "2"}\n',
 }

@@ -263,8 +263,9 @@ def _candidates(position: int, source: str) -> Iterator[str]:
 def _joined(cell: Mapping[str, Any]) -> dict[str, Any]:
     """A cell with its strings joined, and with the members that its type must have."""
     joined = {**cell, "source": _text(cell.get("source", "")), "metadata": dict(cell.get("metadata") or {})}
-    if cell["cell_type"] == "code":
+    if cell["cell_type"] == "code" or cell.get("outputs"):  # a cell that is no code any more may still have some
         joined["outputs"] = [_joined_output(output) for output in cell.get("outputs") or []]
+    if cell["cell_type"] == "code":
         joined.setdefault("execution_count", None)
     return joined
 
