@@ -88,6 +88,11 @@ async def listed(server: JupyterServer) -> None:
         await kernels.close()
 
 
+async def replaced(server: JupyterServer) -> None:
+    file = RemoteFile(server, "a.ipynb")
+    await file.write(b"{}", await file.stamp())
+
+
 async def looked_into(server: JupyterServer, path: str = "") -> None:
     found = await jupyter_server(settings(f"{server.url}{path}"), notebook="a.ipynb", kernel="python3")
     assert found
@@ -140,7 +145,7 @@ USES = [
     Use(("GET", "/api/contents/a.ipynb"), lambda server: RemoteFile(server, "a.ipynb").read()),
     Use(("GET", "/api/contents/a.ipynb"), lambda server: RemoteFile(server, "a.ipynb").stamp()),
     Use(("GET", "/api/contents/a.ipynb"), looked_into),
-    Use(("PUT", "/api/contents/a.ipynb"), lambda server: RemoteFile(server, "a.ipynb").write(b"{}")),
+    Use(("PUT", "/api/contents/a.ipynb"), replaced),
     Use(("PUT", "/api/contents/new.ipynb"), lambda server: folder(server).create("new.ipynb")),
     Use(("PUT", "/api/collaboration/session/a.ipynb"), entered, sockets="HTTP 403 Forbidden"),
     Use(("GET", "/lab/extensions/@jupyter/collaboration-extension/package.json"), looked_into, ROOMS),
