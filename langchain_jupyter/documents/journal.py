@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_jupyter.documents.format import VALID_ID, is_output
-from langchain_jupyter.outputs import clean, size_of
+from langchain_jupyter.outputs import size_of
 
 if TYPE_CHECKING:
     from langchain_jupyter.documents.notebook import NotebookDocument
@@ -64,7 +64,7 @@ class Edit:
             TypeError: It is not such an object.
             ValueError: As TypeError.
         """
-        fields = clean(dict(value))
+        fields = dict(value)
         fields["place"] = _place(fields.get("place"))
         if fields.get("op") == "move":
             fields["old"], fields["new"] = _place(fields.get("old")), _place(fields.get("new"))

@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ from langchain_jupyter.documents import journal, merge
 from langchain_jupyter.documents.notebook import NotebookDocument
 from langchain_jupyter.documents.recovery import JournalFile
 from langchain_jupyter.errors import DocumentConflict, DocumentError, NotKept, OutOfReach
+from langchain_jupyter.outputs import clean
 from langchain_jupyter.settings import NotebookLimits
 
 T = TypeVar("T")
@@ -197,7 +199,10 @@ class WholeStore:
                 self._raws[cell["id"]] = (snapshot, raw)
 
     async def _replay(self, edits: Sequence[journal.Edit], known: bool) -> None:
-        clashing = journal.apply(self._document, edits, alone=known)
+        held = [
+            edit if edit.op == "move" else replace(edit, old=clean(edit.old), new=clean(edit.new)) for edit in edits
+        ]
+        clashing = journal.apply(self._document, held, alone=known)
         logger.info("%s: %d edits recovered that were not saved", self._given, len(edits) - len(clashing))
         if clashing:
             copy = await self._place.set_aside(json.dumps([edit.to_json() for edit in clashing], indent=1))
