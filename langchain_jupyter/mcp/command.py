@@ -6,13 +6,11 @@ import asyncio
 import ipaddress
 import logging
 import secrets
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
@@ -203,30 +201,14 @@ def health(
 ) -> None:
     """Ask a server how it is; the exit code is 0 if it was healthy when last asked."""
     healthy = False
-    with httpx.Client(timeout=timeout) as client, _interrupts() as interrupted, suppress(KeyboardInterrupt):
-        while not interrupted:
+    with httpx.Client(timeout=timeout) as client, suppress(KeyboardInterrupt):
+        while True:
             healthy, line = _asked(client, url.rstrip("/"))
             typer.echo(f"{time.strftime('%H:%M:%S')} {line}" if watch else line)
             if not watch:
                 break
             time.sleep(watch)
     raise typer.Exit(0 if healthy else 1)
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Each Ctrl-C, for where its KeyboardInterrupt goes astray: in a finalizer, Python passes over it."""
-    interrupts: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _asked(client: httpx.Client, url: str) -> tuple[bool, str]:

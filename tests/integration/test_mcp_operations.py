@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import re
@@ -22,7 +21,6 @@ import pytest
 from typer.testing import CliRunner
 
 from langchain_jupyter.cli import app
-from langchain_jupyter.mcp import command
 from tests.serving import Served, ask, call, served, text_of, until, waiting
 
 CLI = [sys.executable, "-m", "langchain_jupyter.cli"]
@@ -260,24 +258,6 @@ def test_health_tells_and_exits(mcp_server: Served) -> None:
     assert nowhere.stdout == "'nowhere' is no address of a server. Give one like http://localhost:4040.\n"
     assert (nowhere.exit_code, nobody.exit_code) == (1, 1)
     assert nobody.stdout == "no answer from http://127.0.0.1:9: ConnectError\n"
-
-
-def test_health_stops_though_its_interrupt_goes_astray(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def answer(client: object, url: str) -> tuple[bool, str]:
-        asked.append(url)
-        assert len(asked) < 3, "it goes on"
-        with contextlib.suppress(KeyboardInterrupt):  # as in a finalizer
-            signal.raise_signal(signal.SIGINT)
-        return True, "healthy"
-
-    monkeypatch.setattr(command, "_asked", answer)
-
-    stopped = CliRunner().invoke(app, ["health", "http://127.0.0.1:1", "--watch", "0.01"])
-
-    assert (stopped.exit_code, len(asked)) == (0, 1)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_health_watches_until_it_is_stopped(mcp_server: Served) -> None:
