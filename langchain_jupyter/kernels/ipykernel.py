@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_jupyter.kernels.request import execute_content
+
 IPYKERNEL = "ipython"
 """What an ipykernel calls its implementation."""
 
@@ -45,11 +47,6 @@ def deepen_content() -> dict[str, Any]:
 
     Source: ipykernel's `OutStream.register_hook`; hooks belong to the thread that sends.
     """
-    return {
-        "code": f"exec({_DEEPEN.format(queue=_QUEUE, piece=_PIECE)!r}, {{}})",
-        "silent": True,
-        "store_history": False,
-        "user_expressions": {},
-        "allow_stdin": False,
-        "stop_on_error": False,
-    }
+    code = f"exec({_DEEPEN.format(queue=_QUEUE, piece=_PIECE)!r}, {{}})"
+    asked = execute_content(code, allow_stdin=False, store_history=False)
+    return asked | {"silent": True, "stop_on_error": False}
